@@ -1,0 +1,85 @@
+"""The public functions, each a few lines over the rooms below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import opnorm
+from opnorm.bound import Evidence, Measurement
+from opnorm.errors import UnsupportedInput
+from opnorm.frameworks import aslinearoperator
+from opnorm.linalg.algebra import BlockDiagonal
+from opnorm.linalg.measure import measure_operator
+from opnorm.linalg.operator import LinearOperator
+from opnorm.linalg.request import Request
+from opnorm.linalg.start import fresh_seed
+from opnorm.readers import open_checkpoint
+from opnorm.readers.memory import MemoryCheckpoint
+from opnorm.report.document import Report
+from opnorm.report.survey import Progress, Selection, Survey, require_jobs
+
+
+def spectral_norm(
+    A: Any,
+    *,
+    evidence: Evidence | str = Evidence.PROBABLE,
+    width: float = 0.01,
+    seed: int | None = None,
+    warm: Any = None,
+) -> Measurement:
+    """Bounds on the spectral norm σ₁ = ‖A‖₂ of a matrix or operator.
+
+    A: two-dimensional NumPy, PyTorch or JAX array (rows, columns) of any real dtype, on any device; a SciPy
+    sparse matrix; a `LinearOperator`. evidence: the least to reach ('estimate', 'probable', 'proved').
+    width: the relative width (upper − lower)/lower to reach. seed: of the random start block; None draws
+    fresh entropy and records it in the result. warm: (short side, k) vectors near the top singular space.
+
+    Guarantee: each bound in the result states its own. Failure probability of a probable bound: 1e-12.
+    Raises `UndefinedNorm` for NaN or Inf, `UnsupportedInput` for what is no real matrix.
+    Cost: `opnorm explain lanczos` and `opnorm explain gram`.
+    """
+    request = Request(Evidence.parse(evidence), width, fresh_seed() if seed is None else seed)
+    return measure_operator(aslinearoperator(A), request, warm)
+
+
+def measure(
+    target: str | Path | Mapping[str, Any],
+    *,
+    evidence: Evidence | str = Evidence.PROBABLE,
+    width: float = 0.01,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Report:
+    """Measure every weight of a checkpoint: a path to a file or folder, or a dictionary of named arrays.
+
+    only, skip: patterns of names or module paths; `*` crosses dots. jobs: tensors at a time. Options else
+    as in `spectral_norm`. Raises `UsageError`, `CheckpointError` or `FileAccessError` where nothing can be
+    read; a single tensor or shard that is refused becomes a row or a finding instead.
+    """
+    survey = Survey(
+        Request(Evidence.parse(evidence), width, seed),
+        Selection(tuple(only), tuple(skip)),
+        require_jobs(jobs),
+    )
+    with _open(target) as checkpoint:
+        survey.add(checkpoint, progress)
+    return survey.report(opnorm.__version__)
+
+
+def _open(target: Any) -> Any:
+    if isinstance(target, str | Path):
+        return open_checkpoint(target)
+    if isinstance(target, Mapping):
+        return MemoryCheckpoint(target)
+    advice = "module.state_dict()" if hasattr(target, "state_dict") else "a dictionary of named arrays"
+    raise UnsupportedInput(f"cannot measure a {type(target).__name__}: give a path, or {advice}")
+
+
+def block_diagonal(*parts: Any) -> LinearOperator:
+    """diag(A₁, A₂, …), whose norm is the largest of theirs; parts as in `aslinearoperator`."""
+    return BlockDiagonal(*(aslinearoperator(p) for p in parts))

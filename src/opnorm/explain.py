@@ -1,0 +1,21 @@
+"""What each method and word in a report means. One Markdown file a topic, shipped with the package."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from opnorm.errors import UsageError
+
+_FOLDER = files("opnorm") / "explanations"
+
+
+def topics() -> list[str]:
+    """The topics there are."""
+    return sorted(entry.name.removesuffix(".md") for entry in _FOLDER.iterdir() if entry.name.endswith(".md"))
+
+
+def explanation(topic: str) -> str:
+    """The text on `topic`; `UsageError` with the list for an unknown one."""
+    if topic not in topics():
+        raise UsageError(f"there is no explanation of {topic!r}; there is one of: {', '.join(topics())}")
+    return (_FOLDER / f"{topic}.md").read_text(encoding="utf-8")

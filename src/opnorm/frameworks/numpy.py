@@ -1,0 +1,113 @@
+"""NumPy arrays: entries in memory, products by the BLAS behind NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opnorm.errors import UnsupportedInput
+from opnorm.frameworks import require_matrix, require_real
+from opnorm.linalg.operator import Block
+from opnorm.linalg.rounding import Float64
+from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
+
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3", "float8_e3m4")
+LOW_PRECISION = ("float16", "bfloat16", *FLOAT8)
+
+_FLOAT32_LOW, _FLOAT32_HIGH = 2.0**-60, 2.0**60
+"""Squares of float32 entries within this range of ‖A‖_F² neither overflow nor lose what matters."""
+
+
+class HostMatrix(StoredMatrix):
+    """A matrix in host memory, float32 or float64, which every accepted dtype embeds into exactly.
+
+    Exploration runs in float32 where the entries are float32, else in float64.
+    """
+
+    def __init__(self, array: NDArray[Any], *, inexact: bool = False) -> None:
+        super().__init__(*array.shape, inexact=inexact)
+        self.array = array
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return self.array[:, start:stop]
+
+    @property
+    def T(self) -> HostMatrix:
+        """See `LinearOperator.T`."""
+        other = self.rescaled(0)
+        other.array = self.array.T
+        other.codomain, other.domain = self.domain, self.codomain
+        return other
+
+    def wide(self) -> HostMatrix:
+        """See `LinearOperator.wide`; a square matrix is read along its memory."""
+        rows, columns = self.shape
+        along_memory = rows == columns and self.array.flags.c_contiguous
+        return self.T if rows > columns or along_memory else self
+
+    def gram(self, block: Block) -> Float64:
+        """See `LinearOperator.gram`."""
+        square = self.entrywise().square
+        if self.array.dtype != np.float32 or self.exponent or not _FLOAT32_LOW < square < _FLOAT32_HIGH:
+            return self.gram64(np.asarray(block, dtype=np.float64))
+        x = block.astype(np.float32)
+        total = np.zeros(x.shape, dtype=np.float32)
+        width = max(16, BLOCK_ENTRIES // max(len(x), 1))
+        for start in range(0, self.shape[1], width):
+            part = self.array[:, start : start + width]
+            total += part @ (part.T @ x)
+        return total.astype(np.float64)
+
+
+def accepts(matrix: Any) -> bool:  # noqa: ARG001
+    """Whatever no other framework claimed: `numpy.asarray` decides."""
+    return True
+
+
+def adapt(matrix: Any) -> HostMatrix:
+    """A `HostMatrix` over `matrix` (rows, columns), copied only where its dtype or layout asks for it."""
+    array = np.asarray(matrix)
+    require_real(array.dtype.kind == "c", array.dtype)
+    require_matrix(array.shape, array.dtype)
+    embedded, inexact = embed(array)
+    return HostMatrix(embedded, inexact=inexact)
+
+
+def embed(array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """The array in float32 or float64, and whether any entry may have been rounded on the way.
+
+    Exact for float16, bfloat16, float8, float32, float64, and integers up to 32 bits; for 64-bit integers
+    within ±2⁵³. `UnsupportedInput` for any other dtype.
+    """
+    name, kind = array.dtype.name, array.dtype.kind
+    if name in FLOAT8:
+        return _decode_bytes(array), False
+    if name in LOW_PRECISION or kind == "b" or (kind in "iu" and array.dtype.itemsize <= 2):
+        return _laid_out(array.astype(np.float32)), False
+    if name == "float32":
+        return _laid_out(array.astype(np.float32, copy=False)), False
+    if name == "float64" or kind in "iu":
+        limit = 2**53
+        inexact = array.dtype.itemsize == 8 and kind in "iu" and bool(((array > limit) | (array < -limit)).any())
+        return _laid_out(array.astype(np.float64, copy=False)), inexact
+    if kind == "f":
+        return _laid_out(array.astype(np.float64)), True
+    raise UnsupportedInput(
+        f"an array of dtype {array.dtype} is not numeric: give real floating-point or integer entries"
+    )
+
+
+def _decode_bytes(array: NDArray[Any]) -> NDArray[np.float32]:
+    """One look-up an entry: the 256 values of an 8-bit format, each exact in float32."""
+    table = np.arange(256, dtype=np.uint8).view(array.dtype).astype(np.float32)
+    codes = np.ascontiguousarray(array).view(np.uint8)
+    return table[codes]
+
+
+def _laid_out(array: NDArray[Any]) -> NDArray[Any]:
+    """Native byte order, and contiguous one way or the other, as BLAS wants it."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    contiguous = native.flags.c_contiguous or native.flags.f_contiguous
+    return native if contiguous else np.ascontiguousarray(native)

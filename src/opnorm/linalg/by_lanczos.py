@@ -1,0 +1,130 @@
+"""The method `lanczos`: block Lanczos, then one float64 pass over its basis that makes the bound hold.
+
+Guarantee: lower PROVED (a Rayleigh quotient less its errors), upper PROBABLE (`opnorm.linalg.probable`).
+Cost: two to twenty fused passes in the weights' own precision, one in float64 over the whole basis.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from opnorm.bound import Bound, Evidence
+from opnorm.errors import UndefinedNorm
+from opnorm.linalg import probable
+from opnorm.linalg.lanczos import BlockLanczos
+from opnorm.linalg.operator import LinearOperator, Rounding
+from opnorm.linalg.plan import GRAM_SIDE_MOST, Plan
+from opnorm.linalg.request import Found, Request, proved, relative_width, shortfall
+from opnorm.linalg.rounding import Float64, down, up
+from opnorm.linalg.start import start_block
+
+NOISE32 = 2.0**-22
+"""What float32 products leave in the residuals, relative to σ₁²; decides only when to stop."""
+
+NOISE64 = 2.0**-50
+
+_MOST_VERIFICATIONS = 4
+_BLACK_BOX_CEILING = 1e6
+
+
+def by_lanczos(
+    wide: LinearOperator, known: tuple[Bound, ...], plan: Plan, request: Request, warm: Float64 | None
+) -> Found:
+    """Explore until the bound would be as narrow as asked, then verify; explore on if it is not."""
+    rounding = wide.rounding
+    if rounding is None:
+        return _black_box(wide, plan, request, warm)
+    start = start_block(wide.shape[0], plan.block, request.seed, request.key)
+    lanczos = BlockLanczos(wide.gram64 if plan.precise else wide.gram, start, warm)
+    if request.evidence is Evidence.ESTIMATE:
+        seen = _explore(lanczos, plan, request, request.width)
+        ceiling = max(_ceiling(known), seen.lower)
+        return Found((*known, *_estimated(seen, ceiling)), "lanczos", lanczos.passes)
+    bounds, width, verified = known, 0.95 * request.width, 0
+    while verified < _MOST_VERIFICATIONS and relative_width(bounds) > request.width:
+        if verified and _spent(lanczos, plan):
+            break
+        _explore(lanczos, plan, request, width)
+        bounds = known + _verified(lanczos, wide, plan, rounding, _ceiling(known), request)
+        verified, width = verified + 1, 0.3 * width
+    passes = lanczos.passes + (0 if plan.precise else verified)
+    return Found(bounds, "lanczos", passes, shortfall(bounds, request, _remedy(wide)))
+
+
+def _remedy(wide: LinearOperator) -> str:
+    if wide.shape[0] <= GRAM_SIDE_MOST:
+        return "the budget of passes is spent; --evidence proved would reach it"
+    return "the budget of passes is spent; only a larger --width can be reached at this size"
+
+
+def _spent(lanczos: BlockLanczos, plan: Plan) -> bool:
+    return lanczos.exhausted or lanczos.passes >= plan.passes
+
+
+def _explore(lanczos: BlockLanczos, plan: Plan, request: Request, width: float) -> probable.Projection:
+    """At least one step; stop where the unverified bound is within `width`, or the budget is spent."""
+    while True:
+        lanczos.step()
+        if not np.isfinite(lanczos.projection).all():
+            raise UndefinedNorm(int(np.isnan(lanczos.projection).sum()), int(np.isinf(lanczos.projection).sum()))
+        seen = _glimpse(lanczos, plan, request)
+        if _spent(lanczos, plan) or probable.excludes(seen, seen.lower * (1 + width) ** 2):
+            return seen
+
+
+def _glimpse(lanczos: BlockLanczos, plan: Plan, request: Request) -> probable.Projection:
+    width = lanczos.start.shape[1]
+    return probable.unverified(
+        lanczos.projection,
+        lanczos.coupling,
+        lanczos.start_factor[:width, :width],
+        request.failure_probability,
+        NOISE64 if plan.precise else NOISE32,
+    )
+
+
+def _ceiling(known: tuple[Bound, ...]) -> float:
+    """A proved upper bound on λ = σ₁²."""
+    return up(min(b.value for b in known if b.side == "upper") ** 2)
+
+
+def _verified(
+    lanczos: BlockLanczos,
+    wide: LinearOperator,
+    plan: Plan,
+    rounding: Rounding,
+    ceiling: float,
+    request: Request,
+) -> tuple[Bound, ...]:
+    images = lanczos.images if plan.precise else wide.gram64(lanczos.basis)
+    eta = request.failure_probability
+    seen = probable.verify(lanczos.basis, images, rounding.gram, lanczos.start, lanczos.start_factor, eta)
+    if seen is None:
+        return ()
+    # Walking down to a tenth of the width asked for tells enough; the rest costs more than it tells.
+    goal = seen.lower * (1 + 0.1 * request.width) ** 2
+    upper = up(math.sqrt(up(probable.upper_eigenvalue(seen, ceiling, goal))))
+    return (
+        proved("lower", down(math.sqrt(seen.lower)), "lanczos"),
+        Bound("upper", upper, Evidence.PROBABLE, "lanczos", eta),
+    )
+
+
+def _estimated(seen: probable.Projection, ceiling: float) -> tuple[Bound, ...]:
+    upper = probable.upper_eigenvalue(seen, ceiling)
+    return (
+        Bound("lower", math.sqrt(max(seen.lower, 0.0)), Evidence.ESTIMATE, "lanczos"),
+        Bound("upper", math.sqrt(upper), Evidence.ESTIMATE, "lanczos"),
+    )
+
+
+def _black_box(wide: LinearOperator, plan: Plan, request: Request, warm: Float64 | None) -> Found:
+    """An operator of unknown rounding: the recurrence alone, in whatever precision it has."""
+    start = start_block(wide.shape[0], plan.block, request.seed, request.key)
+    lanczos = BlockLanczos(wide.gram, start, warm)
+    seen = _explore(lanczos, plan, request, request.width)
+    note = "an operator given by functions has unknown rounding: nothing better than an estimate is possible"
+    bounds = _estimated(seen, seen.lower * _BLACK_BOX_CEILING)
+    return Found(bounds, "lanczos", lanczos.passes, note)

@@ -1,0 +1,128 @@
+"""The report as frozen data: what was given, what was asked, a row for every weight, and what to know."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from opnorm.bound import Bound, Bracket, Evidence
+
+SCHEMA = "opnorm.report/1"
+STATUSES = ("measured", "not_a_map", "undefined", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file that was read; `sha256` is empty for arrays in memory."""
+
+    path: str
+    format: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for."""
+
+    evidence: str
+    width: float
+    failure_probability: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a reader of the report should know: a stable code, the sentence, the row it is about."""
+
+    code: str
+    message: str
+    row: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operator of one input. Numbers bracket σ₁ of what `operator` names; None is an absent bound."""
+
+    input: int
+    name: str
+    tensors: tuple[str, ...]
+    derived: bool
+    kind: str
+    operator: str
+    shape: tuple[int, ...]
+    dtype: str
+    status: str
+    reason: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    evidence: str | None = None
+    failure_probability: float = 0.0
+    method: str = ""
+    passes: int = 0
+    seconds: float = field(default=0.0, compare=False)
+    frobenius: float | None = None
+    stable_rank: tuple[float, float] | None = None
+
+    def bracket(self) -> Bracket:
+        """The row's numbers as a `Bracket`; both ends carry the row's evidence."""
+        level = Evidence.parse(self.evidence) if self.evidence else Evidence.ESTIMATE
+        odds = self.failure_probability if level is Evidence.PROBABLE else 0.0
+        lower = None if self.lower is None else Bound("lower", self.lower, level, self.method, odds)
+        upper = None if self.upper is None else Bound("upper", self.upper, level, self.method, odds)
+        return Bracket(lower, upper)
+
+    @property
+    def width(self) -> float | None:
+        """Relative width of the bracket."""
+        return self.bracket().width
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one run found. `complete` is False where a file was refused or the run interrupted."""
+
+    version: str
+    complete: bool
+    inputs: tuple[Input, ...]
+    settings: Settings
+    rows: tuple[Row, ...]
+    coverage: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def failure_probability(self) -> float:
+        """An upper bound on the probability that any number here is wrong: the rows' sum."""
+        return math.fsum(row.failure_probability for row in self.rows)
+
+    def __getitem__(self, name: str) -> Row:
+        """The row called `name`, or the one measured row below the module path `name`."""
+        exact = [row for row in self.rows if row.name == name]
+        below = [row for row in self.rows if row.name.startswith(f"{name}.") and row.status == "measured"]
+        found = exact or below
+        if len(found) == 1:
+            return found[0]
+        near = [r.name for r in found] or [r.name for r in self.rows if name.lower() in r.name.lower()]
+        hint = f"; did you mean one of: {', '.join(near[:8])}" if near else "; see report.rows for all names"
+        raise KeyError(f"{len(found)} rows match {name!r}{hint}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in the shape of its JSON schema."""
+        rows = [asdict(row) for row in self.rows]
+        return {
+            "schema": SCHEMA,
+            "opnorm": self.version,
+            "complete": self.complete,
+            "inputs": [asdict(i) for i in self.inputs],
+            "settings": asdict(self.settings),
+            "failure_probability": self.failure_probability,
+            "rows": rows,
+            "coverage": dict(self.coverage),
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+    def to_json(self) -> str:
+        """JSON text; numbers round-trip, no NaN or Infinity occurs."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"

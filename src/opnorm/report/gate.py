@@ -1,0 +1,40 @@
+"""The gate: is every weight's spectral norm at most a ceiling? Yes, no, or cannot tell; only yes passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opnorm.report.display import display_name
+from opnorm.report.document import Report, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One row against the ceiling: `holds` is True, False or None (cannot tell), `reason` a sentence."""
+
+    row: Row
+    holds: bool | None
+    reason: str
+
+
+def judge(report: Report, ceiling: float) -> list[Verdict]:
+    """A verdict for every row that should have a norm: measured, undefined or refused."""
+    return [_judge(row, ceiling) for row in report.rows if row.status != "not_a_map"]
+
+
+def _judge(row: Row, ceiling: float) -> Verdict:
+    name = display_name(row.name)
+    if row.status != "measured":
+        return Verdict(row, None, f"{name}: {row.status}: {row.reason}")
+    bracket = row.bracket()
+    holds = bracket.at_most(ceiling)
+    if holds is True:
+        return Verdict(row, True, f"{name}: σ₁ ≤ {bracket.upper:.6g} ({row.evidence})")
+    if holds is False:
+        return Verdict(row, False, f"{name}: σ₁ ≥ {bracket.lower:.6g} exceeds {ceiling:g} ({row.evidence})")
+    return Verdict(
+        row,
+        None,
+        f"{name}: cannot tell: {bracket.lower:.9g} ≤ σ₁ ≤ {bracket.upper:.9g} straddles {ceiling:g}; "
+        "a narrower --width, such as 1e-6, decides",
+    )

@@ -1,0 +1,138 @@
+"""The report for a terminal: one table worth reading, then what was not measured and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opnorm.errors import UsageError
+from opnorm.report.display import display_name
+from opnorm.report.document import Report, Row
+
+SORTS = ("file", "name", "lower", "upper", "width", "stable_rank", "seconds")
+
+_STYLE = {"proved": "green", "probable": "cyan", "estimate": "yellow"}
+_DIGITS = 5
+
+
+def show(report: Report, console: Console, *, sort: str = "file", top: int | None = None) -> None:
+    """Print `report`; largest first for numeric sorts, at most `top` rows."""
+    measured = [row for row in report.rows if row.status == "measured"]
+    ordered = sort_rows(measured, sort)
+    shown = ordered if top is None else ordered[:top]
+    if shown:
+        console.print(_table(shown, several=len(report.inputs) > 1))
+    if len(shown) < len(measured):
+        console.print(Text(f"{len(measured) - len(shown)} more weights are not shown: raise --top, or use --json"))
+    for line in summary(report):
+        console.print(Text(line), soft_wrap=True)
+
+
+def sort_rows(rows: list[Row], sort: str) -> list[Row]:
+    """Rows in the order asked for; `UsageError` for an unknown column."""
+    if sort not in SORTS:
+        raise UsageError(f"cannot sort by {sort!r}; choose one of: {', '.join(SORTS)}")
+    if sort == "file":
+        return rows
+    if sort == "name":
+        return sorted(rows, key=lambda r: r.name)
+    return sorted(rows, key=lambda r: _number(r, sort), reverse=True)
+
+
+def _number(row: Row, column: str) -> float:
+    value = row.stable_rank[0] if column == "stable_rank" and row.stable_rank else getattr(row, column)
+    return float(value) if isinstance(value, int | float) else -1.0
+
+
+def _table(rows: list[Row], several: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
+    table.add_column("weight", overflow="fold", no_wrap=False, min_width=24)
+    for name in ("shape", "dtype"):
+        table.add_column(name, no_wrap=True)
+    for name in ("σ₁ ≥", "σ₁ ≤", "stable rank"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("evidence", "method"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, several))
+    return table
+
+
+def _cells(row: Row, several: bool) -> Iterable[Text]:
+    evidence = row.evidence or ""
+    name = f"{row.input}: {row.name}" if several else row.name
+    return (
+        Text(display_name(name)),
+        Text("×".join(map(str, row.shape))),
+        Text(display_name(row.dtype, 16)),
+        Text(number(row.lower, down=True)),
+        Text(number(row.upper, down=False)),
+        Text(_rank(row.stable_rank)),
+        Text(evidence, style=_STYLE.get(evidence, "")),
+        Text(row.method),
+    )
+
+
+def number(value: float | None, *, down: bool) -> str:
+    """Five significant digits, rounded outward so that what is printed is still a bound."""
+    if value is None:
+        return "–"
+    text = f"{value:.{_DIGITS - 1}e}"
+    rounded = float(text)
+    if (rounded > value) if down else (rounded < value):
+        exponent = int(text.split("e")[1])
+        step = 10.0 ** (exponent - _DIGITS + 1)
+        text = f"{rounded - step if down else rounded + step:.{_DIGITS - 1}e}"
+    return f"{float(text):.{_DIGITS}g}"
+
+
+def _rank(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return "–"
+    middle = (interval[0] + interval[1]) / 2
+    return f"{middle:.1f}" if middle < 1000 else f"{middle:.0f}"
+
+
+def summary(report: Report) -> list[str]:
+    """What the numbers are, what was left out, and what to know, in sentences."""
+    lines = [_verdict(report), *_left_out(report)]
+    lines += [
+        f"{display_name(r.name)}: {r.status}: {r.reason}" for r in report.rows if r.status in ("undefined", "refused")
+    ]
+    lines += [f"{display_name(r.name)}: {r.reason}" for r in report.rows if r.status == "measured" and r.reason]
+    lines += [f"{f.code}: {f.message}" for f in report.findings if not f.row]
+    if not report.complete:
+        lines.append("This report is INCOMPLETE: not everything given was measured.")
+    return [line for line in lines if line]
+
+
+def _verdict(report: Report) -> str:
+    measured = [row for row in report.rows if row.status == "measured"]
+    if not measured:
+        return "No weight was measured."
+    kinds = Counter(row.evidence for row in measured)
+    evidence = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+    odds = report.failure_probability
+    risk = f"; all hold together but with probability ≤ {odds:.0e}" if odds else ""
+    seconds = sum(row.seconds for row in measured)
+    worst = max(measured, key=lambda r: r.upper if r.upper is not None else -1.0)
+    return (
+        f"{len(measured)} weights measured in {seconds:.2f} s ({evidence}{risk}). σ₁ is the spectral norm, the largest "
+        f"singular value, of the real matrix stored; largest: {display_name(worst.name)}, "
+        f"σ₁ ≤ {number(worst.upper, down=False)}."
+    )
+
+
+def _left_out(report: Report) -> list[str]:
+    kinds = Counter(row.kind for row in report.rows if row.status == "not_a_map")
+    if not kinds:
+        return []
+    listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+    coverage = report.coverage
+    share = coverage["measured"] / coverage["bytes"] if coverage["bytes"] else 0.0
+    return [f"{sum(kinds.values())} tensors are no linear maps ({listed}). Measured: {share:.1%} of all bytes."]
