@@ -15,8 +15,6 @@ from opnorm.linalg.operator import Block
 from opnorm.linalg.rounding import Float64
 from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
 
-_FLOAT32_LOW, _FLOAT32_HIGH = 2.0**-60, 2.0**60
-
 
 def accepts(matrix: Any) -> bool:
     """Whether `matrix` is a concrete JAX array."""
@@ -43,8 +41,7 @@ class JaxMatrix(StoredMatrix):
 
     def gram(self, block: Block) -> Float64:
         """See `LinearOperator.gram`."""
-        square = self.entrywise().square
-        if self.exponent or not _FLOAT32_LOW < square < _FLOAT32_HIGH:
+        if self.exponent:
             return self.gram64(np.asarray(block, dtype=np.float64))
         x = jnp.asarray(block, dtype=jnp.float32)
         total = jnp.zeros_like(x)

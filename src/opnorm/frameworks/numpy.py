@@ -16,9 +16,6 @@ from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3", "float8_e3m4")
 LOW_PRECISION = ("float16", "bfloat16", *FLOAT8)
 
-_FLOAT32_LOW, _FLOAT32_HIGH = 2.0**-60, 2.0**60
-"""Squares of float32 entries within this range of ‖A‖_F² neither overflow nor lose what matters."""
-
 
 class HostMatrix(StoredMatrix):
     """A matrix in host memory, float32 or float64, which every accepted dtype embeds into exactly.
@@ -49,8 +46,7 @@ class HostMatrix(StoredMatrix):
 
     def gram(self, block: Block) -> Float64:
         """See `LinearOperator.gram`."""
-        square = self.entrywise().square
-        if self.array.dtype != np.float32 or self.exponent or not _FLOAT32_LOW < square < _FLOAT32_HIGH:
+        if self.array.dtype != np.float32 or self.exponent:
             return self.gram64(np.asarray(block, dtype=np.float64))
         x = block.astype(np.float32)
         total = np.zeros(x.shape, dtype=np.float32)

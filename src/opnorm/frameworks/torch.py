@@ -16,7 +16,6 @@ from opnorm.linalg.rounding import Float64
 from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
 
 _EXPLORED_IN_FLOAT64 = (torch.float64, torch.int32, torch.int64)
-_FLOAT32_LOW, _FLOAT32_HIGH = 2.0**-60, 2.0**60
 
 
 def accepts(matrix: Any) -> bool:
@@ -54,8 +53,7 @@ class TorchMatrix(StoredMatrix):
 
     def gram(self, block: Block) -> Float64:
         """See `LinearOperator.gram`."""
-        square = self.entrywise().square
-        if self.exponent or not _FLOAT32_LOW < square < _FLOAT32_HIGH:
+        if self.exponent:
             return self.gram64(np.asarray(block, dtype=np.float64))
         dtype = torch.float64 if self.tensor.dtype in _EXPLORED_IN_FLOAT64 else torch.float32
         device = self.tensor.device

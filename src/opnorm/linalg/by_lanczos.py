@@ -7,6 +7,7 @@ Cost: two to twenty fused passes in the weights' own precision, one in float64 o
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.operator import LinearOperator, Rounding
 from opnorm.linalg.plan import GRAM_SIDE_MOST, Plan
 from opnorm.linalg.request import Found, Request, proved, relative_width, shortfall
-from opnorm.linalg.rounding import Float64, down, up
+from opnorm.linalg.rounding import Float64, down, frobenius_up, up
+from opnorm.linalg.sketch import sketch
 from opnorm.linalg.start import start_block
 
 NOISE32 = 2.0**-22
@@ -25,8 +27,23 @@ NOISE32 = 2.0**-22
 
 NOISE64 = 2.0**-50
 
+SKETCH = 16
+"""Columns of the sketch: enough that its odds of 1e-12 cost a factor of two."""
+
+SKETCH_WIDTH = 2e-3
+"""Down to this width a sketch of float32 images suffices; below, the whole basis is multiplied again."""
+
 _MOST_VERIFICATIONS = 4
 _BLACK_BOX_CEILING = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """How a basis is verified: by a sketch of its images, or with float64 images of all of it."""
+
+    request: Request
+    precise: bool
+    by_sketch: bool
 
 
 def by_lanczos(
@@ -43,12 +60,14 @@ def by_lanczos(
         ceiling = max(_ceiling(known), seen.lower)
         return Found((*known, *_estimated(seen, ceiling)), "lanczos", lanczos.passes)
     bounds, width, verified = known, 0.95 * request.width, 0
+    check = _Check(request, plan.precise, by_sketch=not plan.precise and request.width >= SKETCH_WIDTH)
     while verified < _MOST_VERIFICATIONS and relative_width(bounds) > request.width:
-        if verified and _spent(lanczos, plan):
+        if verified and _spent(lanczos, plan) and not check.by_sketch:
             break
         _explore(lanczos, plan, request, width)
-        bounds = known + _verified(lanczos, wide, plan, rounding, _ceiling(known), request)
+        bounds += _verified(lanczos, wide, rounding, _ceiling(known), check)
         verified, width = verified + 1, 0.3 * width
+        check = replace(check, by_sketch=False)
     passes = lanczos.passes + (0 if plan.precise else verified)
     return Found(bounds, "lanczos", passes, shortfall(bounds, request, _remedy(wide)))
 
@@ -91,24 +110,29 @@ def _ceiling(known: tuple[Bound, ...]) -> float:
 
 
 def _verified(
-    lanczos: BlockLanczos,
-    wide: LinearOperator,
-    plan: Plan,
-    rounding: Rounding,
-    ceiling: float,
-    request: Request,
+    lanczos: BlockLanczos, wide: LinearOperator, rounding: Rounding, ceiling: float, check: _Check
 ) -> tuple[Bound, ...]:
-    images = lanczos.images if plan.precise else wide.gram64(lanczos.basis)
+    request, basis = check.request, lanczos.basis
     eta = request.failure_probability
-    seen = probable.verify(lanczos.basis, images, rounding.gram, lanczos.start, lanczos.start_factor, eta)
+    if check.by_sketch:
+        images, eta = lanczos.images, eta / 2
+        _, top = lanczos.top()
+        probe = start_block(basis.shape[1], SKETCH, request.seed, request.key + b"sketch")
+        seen_by = sketch(wide, rounding, basis, images, top, probe, eta)
+        error, lower = seen_by.error, seen_by.lower
+    else:
+        images = lanczos.images if check.precise else wide.gram64(basis)
+        error, lower = up(rounding.gram * frobenius_up(basis)), 0.0
+    seen = probable.verify(basis, images, error, lanczos.start, lanczos.start_factor, eta)
     if seen is None:
         return ()
-    # Walking down to a tenth of the width asked for tells enough; the rest costs more than it tells.
-    goal = seen.lower * (1 + 0.1 * request.width) ** 2
+    lower = lower if check.by_sketch else seen.lower
+    # Half of the width asked for tells enough; walking on costs more than it tells.
+    goal = lower * (1 + 0.5 * request.width) ** 2
     upper = up(math.sqrt(up(probable.upper_eigenvalue(seen, ceiling, goal))))
     return (
-        proved("lower", down(math.sqrt(seen.lower)), "lanczos"),
-        Bound("upper", upper, Evidence.PROBABLE, "lanczos", eta),
+        proved("lower", down(math.sqrt(lower)), "lanczos"),
+        Bound("upper", upper, Evidence.PROBABLE, "lanczos", request.failure_probability),
     )
 
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from opnorm.linalg.rounding import Float64
 
+_CLEAN = 1e-10
+"""Components along the basis below this are left: verification accounts for them."""
+
 
 class BlockLanczos:
     """The growing basis Q (rows, p) and projection T ≈ QᵀBQ (p, p), one block and one pass a step.
@@ -26,8 +29,8 @@ class BlockLanczos:
         self.start = start
         first = start if warm is None else np.hstack([start, warm])
         self._rows = len(start)
-        self._capacity = self._rows
-        self._store = np.empty((self._rows, 0))
+        self._store = np.empty((self._rows, 4 * first.shape[1]), order="F")
+        self._size = 0
         self._next, self.start_factor = _orthonormal(first[:, : self._rows])
         self._images: list[Float64] = []
         self.projection = np.zeros((0, 0))
@@ -37,7 +40,7 @@ class BlockLanczos:
     @property
     def basis(self) -> Float64:
         """Q, every column of which has been multiplied by B."""
-        return self._store
+        return self._store[:, : self._size]
 
     @property
     def images(self) -> Float64:
@@ -51,30 +54,39 @@ class BlockLanczos:
 
     def step(self) -> None:
         """Multiply the newest block by B, enlarge Q and T, and orthonormalize what is new."""
-        block = self._next
-        image = np.asarray(self._gram(block), dtype=np.float64)
-        self._store = np.asfortranarray(np.hstack([self._store, block]))
+        image = np.asarray(self._gram(self._next), dtype=np.float64)
+        self._append(self._next)
         self._images.append(image)
         self.passes += 1
-        self._extend_projection(image)
-        residual = image
-        for _ in range(2):  # Kahan and Parlett: twice is enough
-            residual = residual - self._store @ (self._store.T @ residual)
-        residual = residual[:, : self._rows - self._store.shape[1]]
-        following, self.coupling = _orthonormal(residual)
-        # A block that is all rounding noise is orthonormal but not orthogonal to Q until cleaned again.
-        following = following - self._store @ (self._store.T @ following)
-        self._next = _orthonormal(following)[0]
+        column = self._extend_projection(image)
+        basis = self.basis
+        residual = image - basis @ column
+        residual -= basis @ (basis.T @ residual)  # Kahan and Parlett: twice is enough
+        self._next, self.coupling = _orthonormal(residual[:, : self._rows - self._size])
+        # A block that was all rounding noise is orthonormal now, but not yet orthogonal to Q.
+        spill = basis.T @ self._next
+        if np.abs(spill).max(initial=0.0) > _CLEAN:
+            self._next = _orthonormal(self._next - basis @ spill)[0]
 
-    def _extend_projection(self, image: Float64) -> None:
+    def _append(self, block: Float64) -> None:
+        grown = self._size + block.shape[1]
+        if grown > self._store.shape[1]:
+            larger = np.empty((self._rows, 2 * grown), order="F")
+            larger[:, : self._size] = self.basis
+            self._store = larger
+        self._store[:, self._size : grown] = block
+        self._size = grown
+
+    def _extend_projection(self, image: Float64) -> Float64:
         size, width = len(self.projection), image.shape[1]
-        column = self._store.T @ image
+        column = self.basis.T @ image
         grown = np.zeros((size + width, size + width))
         grown[:size, :size] = self.projection
         grown[:, size:] = column
         grown[size:, :] = column.T
         grown[size:, size:] = (column[size:] + column[size:].T) / 2
         self.projection = grown
+        return column
 
     def top(self) -> tuple[float, Float64]:
         """The largest Ritz value (an estimate of σ₁²) and its unit vector in the basis."""

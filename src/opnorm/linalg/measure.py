@@ -43,7 +43,7 @@ def measure_operator(operator: LinearOperator, request: Request, warm: Float64 |
         seconds=time.perf_counter() - began,
         seed=request.seed,
         frobenius=None if frobenius is None else _finite(ldexp_up(frobenius, exponent)),
-        note=found.note,
+        note=found.note or _subnormal_note(found, exponent),
     )
 
 
@@ -94,6 +94,14 @@ def _scaled_back(bound: Bound, exponent: int) -> Bound | None:
         return replace(bound, value=ldexp_down(bound.value, exponent))
     value = ldexp_up(bound.value, exponent)
     return replace(bound, value=value) if math.isfinite(value) else None
+
+
+def _subnormal_note(found: Found, exponent: int) -> str:
+    """Below 2⁻¹⁰²² floats are a fixed distance apart, whatever width was reached before scaling back."""
+    largest = max((b.value for b in found.bounds if b.side == "lower"), default=0.0)
+    if largest == 0 or math.frexp(largest)[1] + exponent > -1022:
+        return ""
+    return "the norm is subnormal: float64 itself is too coarse there to show a narrow bracket"
 
 
 def _finite(value: float) -> float | None:

@@ -26,12 +26,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opnorm.linalg.rounding import UNIT, Float64, down, frobenius_up, gamma, psd_norm_up, up
+from opnorm.linalg.rounding import UNIT, Float64, down, frobenius_up, gamma, psd_norm_quick, psd_norm_up, up
 
 ORDER = 6
 """Degree in λ − c of the multiplier: a cell then reaches about half way to the nearest Ritz value."""
 
-_SPLIT = 10.0
+_SPLIT = 4.0
 """s above: the share of ρ² given to rounding is 1/s²."""
 
 _CENTERS = (0.55, 0.7, 0.85, 0.93, 0.97, 0.99)
@@ -68,7 +68,7 @@ def verify(
 ) -> Projection | None:
     """Theorem B: everything the bound needs, every rounding error included.
 
-    `images` Y satisfies ‖Y − BQ‖_F ≤ error·‖Q‖_F. `start` X (m, b) is what was drawn, `start_factor` any S
+    `images` Y satisfies ‖Y − BQ‖₂ ≤ error. `start` X (m, b) is what was drawn, `start_factor` any S
     with X ≈ Q₁S (more columns, from warm vectors, are ignored). Cost: about 3mp² operations. None where
     the basis is too far from orthonormal, or the start lost, for anything to follow.
     """
@@ -84,7 +84,7 @@ def verify(
     t_norm = frobenius_up(projection)
     residual = images - basis @ projection
     r_norm = frobenius_up(residual)
-    pass_error = up(error * q_norm + gamma(size + 2) * (frobenius_up(images) + q_norm * t_norm), 8)
+    pass_error = up(error + gamma(size + 2) * (frobenius_up(images) + q_norm * t_norm), 8)
     spill = up(frobenius_up(basis.T @ residual) + gamma(rows + 2) * q_norm * r_norm, 8)
     inside = (spill + pass_error * math.sqrt(1 + defect)) / (1 - defect)
     epsilon_square = up((1 + defect) * inside**2 + pass_error**2, 16)
@@ -129,8 +129,7 @@ def unverified(
 
 def excludes(seen: Projection, point: float) -> bool:
     """Whether `point` is certainly no eigenvalue: a cheap test before a whole walk."""
-    radius = _Cells(seen).radius(point)
-    return radius is not None and radius > 0
+    return _Cells(seen).radius(point, order=0) is not None
 
 
 def upper_eigenvalue(seen: Projection, ceiling: float, goal: float = 0.0) -> float:
@@ -168,8 +167,8 @@ class _Cells:
         self._d_norm = frobenius_up(self._d)
         self._seen = seen
 
-    def radius(self, center: float) -> float | None:
-        """r ≥ 0 such that [center − r, center + r] holds no eigenvalue; None where the center does."""
+    def radius(self, center: float, order: int = ORDER) -> float | None:
+        """r ≥ 0 such that [center − r, center + r] holds no eigenvalue; None where the center may be one."""
         size, width = len(self._t), self._seen.width
         c = center * self._scale
         shifted = -self._t
@@ -182,21 +181,23 @@ class _Cells:
         target = np.eye(size, width)
         norms: list[float] = []
         z = np.zeros((size, width))
-        for power in range(ORDER + 1):
+        for power in range(order + 1):
             source = target if power == 0 else -z
             following = inverse @ (shifted @ source)
-            norms.append(self._norm(source - shifted @ following, following, source, n_norm))
+            norms.append(self._norm(source - shifted @ following, following, source, n_norm, tight=power == 0))
             z = following
         norms.append(frobenius_up(z))
         return self._largest_radius(norms, c)
 
-    def _norm(self, defect: Float64, z: Float64, source: Float64, n_norm: float) -> float:
+    def _norm(self, defect: Float64, z: Float64, source: Float64, n_norm: float, *, tight: bool) -> float:
         """An upper bound on ‖[defectᵀ, ZᵀD^½]‖, the rounding of `defect` included."""
         z_norm, a_norm = frobenius_up(z), frobenius_up(defect)
         square = defect.T @ defect + z.T @ (self._d @ z)
+        square = (square + square.T) / 2
         rounding = gamma(2 * len(z) + 8) * (a_norm**2 + z_norm**2 * self._d_norm) * 2
         entry = gamma(len(z) + 6) * (frobenius_up(source) + 2 * z_norm * n_norm)
-        return up(math.sqrt(psd_norm_up((square + square.T) / 2) + rounding) + entry, 8)
+        largest = psd_norm_up(square) if tight else psd_norm_quick(square)
+        return up(math.sqrt(largest + rounding) + entry, 8)
 
     def _largest_radius(self, norms: list[float], center: float) -> float | None:
         limit = self._seen.delta * (1 - 1e-9)

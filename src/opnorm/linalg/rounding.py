@@ -59,6 +59,13 @@ def psd_norm_up(matrix: Float64) -> float:
     return min(frobenius, up(rotated / (1 - defect), 16)) if defect < 0.5 else frobenius
 
 
+def psd_norm_quick(matrix: Float64) -> float:
+    """An upper bound on λ_max of a symmetric array M, at most size^(1/4) too large: ‖M²‖_F ≥ λ_max²."""
+    frobenius = frobenius_up(matrix)
+    rounding = gamma(len(matrix) + 2) * frobenius**2
+    return min(frobenius, up(math.sqrt(up(frobenius_up(matrix @ matrix) + rounding))))
+
+
 def ldexp_up(value: float, exponent: int) -> float:
     """value·2^exponent rounded up; only subnormal results round at all. Overflow gives infinity."""
     try:

@@ -25,8 +25,8 @@ from opnorm.linalg.rounding import TINY, UNIT, Float64, gamma, up
 BLOCK_ENTRIES = 1 << 20
 """Entries of one streamed block: 8 MB in float64, about the second-level caches of two cores and a bit."""
 
-SAFE_EXPONENT = 300
-"""Within 2^±300, neither squares nor their sums overflow, and no underflow matters."""
+SAFE_EXPONENT = 60
+"""With ‖A‖_F² within 2^±60 no sum of squares leaves the range of float32, in which exploration runs."""
 
 UNDERFLOW = 2.0**-600
 """Added to every error constant: bounds all underflows of a product with a block of norm at least 1."""
