@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from gallery import CLOSED_FORMS, profiles, with_spectrum
 
 import opnorm
+from gallery import CLOSED_FORMS, profiles, with_spectrum
 
 LEVELS = ["estimate", "probable", "proved"]
 

@@ -164,7 +164,12 @@ def test_a_function_of_the_wrong_shape_is_named():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: Product(op(A), op(C)), lambda: Sum(op(A), op(B)), lambda: Scaled(op(A), math.nan), lambda: BlockDiagonal()],
+    [
+        lambda: Product(op(A), op(C)),
+        lambda: Sum(op(A), op(B)),
+        lambda: Scaled(op(A), math.nan),
+        lambda: BlockDiagonal(),
+    ],
 )
 def test_impossible_compositions_are_refused(make):
     with pytest.raises(opnorm.UsageError):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from flint import arb, ctx
-from oracle import Oracle
-from zoo import draw
 
 import opnorm
 from opnorm.frameworks import aslinearoperator
 from opnorm.linalg.gram import gram_matrix, prove_upper
+from oracle import Oracle
+from zoo import draw
 
 
 def test_the_oracle_itself():

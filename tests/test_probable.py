@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from gallery import haar
 from scipy import stats
 
+from gallery import haar
 from opnorm.linalg import probable
 from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.operator import Rounding

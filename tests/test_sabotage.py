@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 import pytest
-from oracle import Oracle
-from test_probable import ETA, ceiling, explore, plant, seen
 
 from opnorm.bound import Bound, Evidence, Measurement
 from opnorm.errors import OpnormError
@@ -19,6 +17,8 @@ from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.plan import Plan
 from opnorm.linalg.request import Request
 from opnorm.linalg.start import start_block
+from oracle import Oracle
+from test_probable import ETA, ceiling, explore, plant, seen
 
 
 def brackets(rng):
@@ -251,8 +251,10 @@ def _frobenius_averaged(patch):
     patch.setattr(
         Entrywise,
         "bounds",
-        lambda self: (Bound("upper", self.frobenius / 2**0.5, Evidence.PROVED, "x"),)
-        + (Bound("lower", self.frobenius / 20, Evidence.PROVED, "x"),),
+        lambda self: (
+            Bound("upper", self.frobenius / 2**0.5, Evidence.PROVED, "x"),
+            Bound("lower", self.frobenius / 20, Evidence.PROVED, "x"),
+        ),
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from opnorm.errors import CheckpointError, FileAccessError, UsageError
+from opnorm.errors import CheckpointError, FileAccessError, OpnormError, UsageError
 from opnorm.readers.checkpoint import Checkpoint
-from opnorm.readers.npy import NpyFile, NpzFile
+from opnorm.readers.npy import NpyFile
+from opnorm.readers.npz import NpzFile
 from opnorm.readers.safetensors import SafetensorsFile
-from opnorm.readers.sharded import open_folder, open_indexed
+from opnorm.readers.sharded import inside, open_folder, open_indexed
+
+INDEX = ".safetensors.index.json"
 
 READERS: dict[str, Callable[[Path], Checkpoint]] = {
     ".safetensors": SafetensorsFile,
-    ".safetensors.index.json": open_indexed,
+    INDEX: open_indexed,
     ".npz": NpzFile,
     ".npy": NpyFile,
 }
@@ -32,10 +36,16 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             return _open_folder(path)
         if not path.exists():
             raise UsageError(f"{path}: no such file or directory; check the path")
+    except OpnormError:
+        raise
     except OSError as error:
         raise FileAccessError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{str(path)!r} is not a path: {error}") from None
+    return _open_file(path)
+
+
+def _open_file(path: Path) -> Checkpoint:
     for ending, reader in READERS.items():
         if path.name.endswith(ending):
             return reader(path)
@@ -44,16 +54,16 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _open_folder(folder: Path) -> Checkpoint:
-    indices = sorted(folder.glob("*.safetensors.index.json"))
+    names = sorted(os.listdir(folder))
+    indices = [name for name in names if name.endswith(INDEX)]
     if len(indices) > 1:
-        names = ", ".join(p.name for p in indices)
-        raise UsageError(f"{folder}: has {len(indices)} indices ({names}); name the one that is meant")
+        raise UsageError(f"{folder}: has {len(indices)} indices ({', '.join(indices)}); name the one that is meant")
     if indices:
-        return open_indexed(indices[0])
-    if any(folder.glob("*.safetensors")):
+        return open_indexed(inside(folder, indices[0]))
+    if any(name.endswith(".safetensors") for name in names):
         return open_folder(folder)
-    arrays = sorted([*folder.glob("*.npz"), *folder.glob("*.npy")])
+    arrays = [name for name in names if name.endswith((".npz", ".npy"))]
     if len(arrays) == 1:
-        return open_checkpoint(arrays[0])
+        return _open_file(inside(folder, arrays[0]))
     found = f"{len(arrays)} npz or npy files; name one" if arrays else "no weights"
     raise UsageError(f"{folder}: the folder has {found}; looked for *.safetensors, *.npz, *.npy")

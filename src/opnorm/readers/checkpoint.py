@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 from opnorm.errors import CheckpointError, FileAccessError, UsageError
 
 MAX_RANK = 8
+MAX_NAME = 1024
+"""Characters of a tensor's name; work on names may grow with the square of their length."""
+
+MAX_EMPTY_SIDE = 1 << 24
+"""Sides of a tensor without entries, whose size no byte of the file vouches for."""
+
 SLICE = 16 << 20
 """Bytes read at a time."""
 
@@ -71,22 +78,56 @@ class Checkpoint(ABC):
         self.close()
 
 
+def name_problem(name: str) -> str:
+    """What is wrong with a tensor's name, as the end of a sentence; empty for a sound one."""
+    if len(name) > MAX_NAME:
+        return f"has a name of {len(name)} characters; {MAX_NAME} are allowed"
+    if any("\ud800" <= c <= "\udfff" for c in name):
+        return "has a name that is not Unicode text"
+    return ""
+
+
+def shape_problem(shape: tuple[int, ...]) -> str:
+    """What is wrong with a shape of whole numbers, as the end of a sentence; empty for a sound one."""
+    if len(shape) > MAX_RANK:
+        return f"has {len(shape)} dimensions; {MAX_RANK} are allowed"
+    if math.prod(shape) == 0 and max(shape) > MAX_EMPTY_SIDE:
+        return f"is empty, yet has a side of {max(shape)}; {MAX_EMPTY_SIDE} is allowed"
+    return ""
+
+
 def open_regular(path: Path) -> int:
-    """A read-only descriptor of a regular file; pipes, devices and folders are refused unopened."""
+    """A read-only descriptor of a regular file; pipes, devices and folders are refused.
+
+    Looked at before opening, as opening a device can act on it, and again after, as the path may have been
+    exchanged meanwhile; never waits for a pipe's writer.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(path, "is not a regular file", "Give a file or a folder of weights.")
-        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        _require_regular(path, path.stat().st_mode)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file or directory; check the path") from None
     except OSError as error:
         raise FileAccessError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} is not a path: {error}; check the path") from None
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(path, "is not a regular file", "Give a file or a folder of weights.")
 
 
 def read_exactly(descriptor: int, path: str, offset: int, size: int) -> NDArray[np.uint8]:
     """`size` bytes at `offset`, by slices, never by mapping (a mapped file that shrinks kills the process)."""
-    buffer = np.empty(size, dtype=np.uint8)
+    buffer = allocate(path, size)
     view = buffer.data
     done = 0
     while done < size:
@@ -102,6 +143,16 @@ def read_exactly(descriptor: int, path: str, offset: int, size: int) -> NDArray[
             )
         done += got
     return buffer
+
+
+def allocate(path: object, size: int) -> NDArray[np.uint8]:
+    """Room for `size` bytes that a file is known to hold."""
+    try:
+        return np.empty(size, dtype=np.uint8)
+    except MemoryError:
+        raise FileAccessError(
+            f"{path}: holds a tensor of {size} bytes, more than memory has; use a larger machine"
+        ) from None
 
 
 def _read_into(descriptor: int, view: memoryview, offset: int) -> int:

@@ -1,14 +1,16 @@
 """The safetensors format, read as data and nothing else; stricter than the reference reader.
 
 8 bytes of little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the data.
-Refused: a header beyond 100 MB or the file, duplicate keys, unknown fields, sizes that disagree with shape and
-dtype, overlaps, holes, and bytes after the last tensor.
+Refused: a header beyond 25 MB or the file, duplicate keys, unknown fields, names beyond 1024 characters, sizes
+that disagree with shape and dtype, overlaps, holes, and bytes after the last tensor. (The reference reader takes
+headers up to 100 MB; a header of 25 MB describes more tensors than any checkpoint has.)
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,18 @@ from numpy.typing import NDArray
 
 from opnorm.errors import CheckpointError
 from opnorm.readers import strict_json
-from opnorm.readers.checkpoint import MAX_RANK, Checkpoint, SourceFile, Tensor, open_regular, read_exactly
+from opnorm.readers.checkpoint import (
+    Checkpoint,
+    SourceFile,
+    Tensor,
+    name_problem,
+    open_regular,
+    read_exactly,
+    shape_problem,
+)
 
 FORMAT = "safetensors"
-MAX_HEADER = 100_000_000
+MAX_HEADER = 25_000_000
 
 DTYPES: dict[str, tuple[str, Any]] = {
     "BOOL": ("bool", np.bool_),
@@ -47,6 +57,8 @@ DTYPES: dict[str, tuple[str, Any]] = {
 """Name in the file → (name in reports, NumPy type)."""
 
 _TYPES = dict(DTYPES.values())
+_UNKNOWN = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
+"""A dtype that may exist: reported under its own name, which is none of those in reports, and never read."""
 
 
 class SafetensorsFile(Checkpoint):
@@ -71,6 +83,8 @@ class SafetensorsFile(Checkpoint):
 
     def read(self, tensor: Tensor) -> NDArray[Any]:
         """See `Checkpoint.read`."""
+        if tensor.dtype not in _TYPES:
+            raise self._refuse(f"stores tensor {tensor.name[:80]!r} as {tensor.dtype}, a dtype that is not known")
         raw = read_exactly(self._descriptor, str(self._path), tensor.offset, tensor.nbytes)
         entries: NDArray[Any] = raw.view(_TYPES[tensor.dtype]).reshape(tensor.shape)
         return entries
@@ -84,9 +98,9 @@ class SafetensorsFile(Checkpoint):
         length = int.from_bytes(read_exactly(self._descriptor, str(self._path), 0, 8).tobytes(), "little")
         if length > min(MAX_HEADER, size - 8):
             raise self._refuse(f"claims a header of {length} bytes; the file has {size}, {MAX_HEADER} are allowed")
-        raw = read_exactly(self._descriptor, str(self._path), 8, length).tobytes()
-        if not raw.startswith(b"{"):
+        if length == 0 or read_exactly(self._descriptor, str(self._path), 8, 1).tobytes() != b"{":
             raise self._refuse("has a header that does not begin with '{'")
+        raw = read_exactly(self._descriptor, str(self._path), 8, length).tobytes()
         try:
             header = strict_json.parse(raw)
         except ValueError as error:
@@ -98,26 +112,37 @@ class SafetensorsFile(Checkpoint):
         return tensors
 
     def _check_metadata(self, metadata: Any) -> None:
-        if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        sound = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+        if metadata is not None and not sound:
             raise self._refuse("has a __metadata__ that is not a map of strings")
 
     def _tensor(self, name: str, entry: Any, base: int) -> Tensor:
+        problem = name_problem(name)
+        if problem:
+            raise self._refuse(f"describes a tensor, {name[:80]!r}, that {problem}")
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise self._refuse(f"describes tensor {name[:80]!r} by other fields than dtype, shape, data_offsets")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
             raise self._refuse(f"gives tensor {name[:80]!r} a dtype, shape or data_offsets of a wrong kind")
-        if len(shape) > MAX_RANK:
-            raise self._refuse(f"gives tensor {name[:80]!r} {len(shape)} dimensions; {MAX_RANK} are allowed")
+        problem = shape_problem(tuple(shape))
+        if problem:
+            raise self._refuse(f"describes tensor {name[:80]!r}, which {problem}")
         begin, end = offsets
-        if dtype in DTYPES:
-            expected = math.prod(shape) * np.dtype(DTYPES[dtype][1]).itemsize
-            if end - begin != expected:
-                raise self._refuse(
-                    f"gives tensor {name[:80]!r} {end - begin} bytes; its shape and dtype need {expected}"
-                )
-        name_of_dtype = DTYPES[dtype][0] if dtype in DTYPES else dtype
-        return Tensor(name, name_of_dtype, tuple(shape), end - begin, 0, base + begin)
+        size = end - begin
+        return Tensor(name, self._dtype(name, dtype, shape, size), tuple(shape), size, 0, base + begin)
+
+    def _dtype(self, name: str, dtype: str, shape: list[int], size: int) -> str:
+        """The dtype's name in reports, once `size` is what it needs."""
+        if dtype not in DTYPES:
+            if not _UNKNOWN.fullmatch(dtype):
+                raise self._refuse(f"gives tensor {name[:80]!r} the dtype {dtype[:40]!r}, which cannot be one")
+            return dtype
+        shown, kind = DTYPES[dtype]
+        expected = math.prod(shape) * np.dtype(kind).itemsize
+        if size != expected:
+            raise self._refuse(f"gives tensor {name[:80]!r} {size} bytes; its shape and dtype need {expected}")
+        return shown
 
     def _check_cover(self, tensors: list[Tensor], base: int, size: int) -> None:
         position = base

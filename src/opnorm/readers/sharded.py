@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from opnorm.readers import strict_json
 from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor, open_regular, read_exactly
 from opnorm.readers.safetensors import MAX_HEADER, SafetensorsFile
 
+MAX_SHARDS = 512
+"""Each stays open; a process may hold about a thousand files."""
+
 _REMEDY = "Fetch the folder again, or measure its files one by one."
 
 
@@ -24,24 +28,30 @@ class ShardedCheckpoint(Checkpoint):
         self._shards: list[SafetensorsFile] = []
         files: list[SourceFile] = []
         tensors: list[Tensor] = []
+        if len(shards) > MAX_SHARDS:
+            raise CheckpointError(folder, f"has {len(shards)} shards; {MAX_SHARDS} are allowed", _REMEDY)
         for name, expected in sorted(shards.items()):
             try:
                 shard = self._open(folder, name, expected)
             except OpnormError as error:
-                problems.append(_as_checkpoint_error(folder / name, error))
+                problems.append(_as_checkpoint_error(Path(folder, name), error))
                 continue
             index = len(files)
             files.extend(shard.files)
             tensors.extend(replace(t, file=index) for t in shard.tensors)
             self._shards.append(shard)
-        twice = {t.name for t in tensors}
-        if len(twice) < len(tensors):
-            self.close()
-            raise CheckpointError(folder, "stores a tensor of the same name in two shards", _REMEDY)
         super().__init__(files, tensors, problems)
+        self._require_distinct(folder)
+
+    def _require_distinct(self, folder: Path) -> None:
+        name, count = max(Counter(t.name for t in self.tensors).items(), key=lambda c: c[1], default=("", 0))
+        if count > 1:
+            where = ", ".join(repr(Path(self.files[t.file].path).name[:80]) for t in self.tensors if t.name == name)
+            self.close()
+            raise CheckpointError(folder, f"stores tensor {name[:80]!r} in more than one shard: {where}", _REMEDY)
 
     def _open(self, folder: Path, name: str, expected: set[str] | None) -> SafetensorsFile:
-        shard = SafetensorsFile(_inside(folder, name))
+        shard = SafetensorsFile(inside(folder, name))
         names = {t.name for t in shard.tensors}
         if expected is not None and names != expected:
             shard.close()
@@ -72,7 +82,6 @@ def open_folder(folder: Path) -> ShardedCheckpoint:
 
 def _weight_map(index: Path) -> dict[str, set[str] | None]:
     descriptor = open_regular(index)
-
     try:
         size = os.fstat(descriptor).st_size
         if size > MAX_HEADER:
@@ -81,38 +90,35 @@ def _weight_map(index: Path) -> dict[str, set[str] | None]:
     finally:
         os.close(descriptor)
     try:
-        weight_map = strict_json.parse(raw).get("weight_map")
+        weight_map = strict_json.parse(raw, fractions=True).get("weight_map")
     except ValueError as error:
         raise CheckpointError(index, f"{error}", _REMEDY) from None
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(index, "has no weight_map from tensor names to shards", _REMEDY)
-    shards: dict[str, set[str] | None] = {}
+    shards: dict[str, set[str]] = {}
     for tensor, shard in weight_map.items():
         if not isinstance(shard, str):
             raise CheckpointError(index, f"maps {tensor[:80]!r} to something that is not a file name", _REMEDY)
-        names = shards.setdefault(shard, set())
-        if names is not None:
-            names.add(tensor)
-    return shards
+        shards.setdefault(shard, set()).add(tensor)
+    return dict(shards)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """The shard's path, refused where it leaves the folder.
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file of the folder, refused where it leaves the folder.
 
     A symbolic link may stay within the folder, or be one of the Hugging Face cache's own:
     `…/snapshots/REVISION/FILE` → `…/blobs/HASH` of the same model.
     """
-    path = folder / name
-    if name in ("", ".", "..") or "\0" in name or Path(name).name != name or "\\" in name:
-        raise CheckpointError(
-            folder, f"its index names the shard {name[:80]!r}, which is not a plain file name", _REMEDY
-        )
-    root, target = folder.resolve(), path.resolve()
+    if name in ("", ".", "..") or Path(name).name != name or "\\" in name or not name.isprintable():
+        raise CheckpointError(folder, f"names the shard {name[:80]!r}, which is not a plain file name", _REMEDY)
+    root, target = Path(os.path.realpath(folder)), Path(os.path.realpath(folder / name))
     blobs = root.parent.parent / "blobs" if root.parent.name == "snapshots" else None
     if target.parent not in (root, blobs):
-        raise CheckpointError(path, "is a link that leaves the folder", _REMEDY)
-    return path
+        raise CheckpointError(folder / name, "is a link that leaves the folder", _REMEDY)
+    return folder / name
 
 
 def _as_checkpoint_error(path: Path, error: OpnormError) -> CheckpointError:
-    return error if isinstance(error, CheckpointError) else CheckpointError(path, f"is unreadable: {error}")
+    if isinstance(error, CheckpointError):
+        return error
+    return CheckpointError(path, f"is a shard that cannot be read ({error})", _REMEDY)

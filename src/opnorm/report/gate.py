@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from opnorm.report.display import display_name
 from opnorm.report.document import Report, Row
 
@@ -38,3 +40,13 @@ def _judge(row: Row, ceiling: float) -> Verdict:
         f"{name}: cannot tell: {bracket.lower:.9g} ≤ σ₁ ≤ {bracket.upper:.9g} straddles {ceiling:g}; "
         "a narrower --width, such as 1e-6, decides",
     )
+
+
+def show(verdicts: list[Verdict], passed: bool, ceiling: float, console: Console) -> None:
+    """Print every verdict that does not hold, and one line that says pass or fail."""
+    held = [v for v in verdicts if v.holds is True]
+    for verdict in verdicts:
+        if verdict.holds is not True:
+            console.out(("FAIL     " if verdict.holds is False else "UNKNOWN  ") + verdict.reason, highlight=False)
+    outcome = f"{len(held)} of {len(verdicts)} weights have σ₁ ≤ {ceiling:g}"
+    console.out(("PASS     " if passed else "FAIL     ") + outcome, highlight=False)

@@ -1,0 +1,56 @@
+"""Measure everything given on the command line; one input that fails does not stop the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opnorm.bound import Evidence
+from opnorm.cli.codes import REFUSED, exit_code, gravest
+from opnorm.cli.options import Options
+from opnorm.cli.outputs import console_on, say
+from opnorm.errors import OpnormError, UsageError
+from opnorm.linalg.request import Request
+from opnorm.readers import open_checkpoint
+from opnorm.report.display import display_name
+from opnorm.report.survey import Progress, Selection, Survey
+
+
+def survey_of(paths: tuple[str, ...], options: Options) -> tuple[Survey, int]:
+    """The survey of all inputs that could be opened, and the gravest code of those that could not."""
+    request = Request(Evidence.parse(options.evidence), options.width, options.seed)
+    survey, code = Survey(request, Selection(options.only, options.skip), options.jobs), 0
+    with _progress(options) as progress:
+        for path in paths:
+            try:
+                with open_checkpoint(path) as checkpoint:
+                    survey.add(checkpoint, progress)
+            except OpnormError as error:
+                survey.refuse(error)
+                code = gravest(code, exit_code(error))
+            if survey.interrupted:
+                break
+    refused = any(f.code == "file-refused" for f in survey.findings)
+    code = gravest(code, REFUSED if refused and not code else code)
+    if not survey.rows and not code and not survey.interrupted:
+        raise UsageError("no tensor matches --only and --skip; run without them to see the names")
+    for finding in survey.findings:
+        say(finding.message)
+    return survey, code
+
+
+@contextmanager
+def _progress(options: Options) -> Iterator[Progress]:
+    """A bar on standard error, if that is a terminal."""
+    if options.quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console_on(sys.stderr), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda name, number, total: bar.update(
+            task, completed=number, total=total, description=display_name(name, 60)
+        )

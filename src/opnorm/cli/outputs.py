@@ -1,0 +1,82 @@
+"""Where results go: standard output, files written whole, and messages on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opnorm.cli.codes import ACCESS
+from opnorm.cli.options import Options
+from opnorm.errors import FileAccessError, UsageError
+from opnorm.report.display import display_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from opnorm.report.document import Report
+
+
+def check_outputs(options: Options) -> None:
+    """Refuse an output that cannot be written before hours of measuring, not after."""
+    files = [f for f in (options.json, options.csv) if f is not None]
+    if files.count("-") > 1:
+        raise UsageError("--json - and --csv - both ask for standard output; give one of them a file")
+    for file in files:
+        parent = Path(file).parent
+        if file != "-" and (not parent.is_dir() or Path(file).is_dir() or not os.access(parent, os.W_OK)):
+            raise FileAccessError(f"{file}: cannot be written; give a file in an existing, writable folder")
+
+
+def publish(report: Report, options: Options, show: Callable[[Report, Console], None]) -> int:
+    """Write the files asked for, and show the rest unless standard output is taken; returns a code."""
+    from opnorm.report.machine import to_csv, write_whole
+
+    code, taken = 0, options.quiet or not report.inputs
+    for file, text in ((options.json, report.to_json), (options.csv, lambda: to_csv(report))):
+        if file == "-":
+            taken = True
+            with _pipe_may_close():
+                click.echo(text(), nl=False)
+        elif file is not None:
+            try:
+                write_whole(file, text())
+            except FileAccessError as error:
+                say(str(error))
+                code = ACCESS
+    if not taken:
+        with _pipe_may_close():
+            show(report, console_on(sys.stdout))
+    return code
+
+
+@contextmanager
+def _pipe_may_close() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) is no error, and must not change the exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def console_on(stream: Any) -> Console:
+    """A console that never interprets what it is given; a pipe has no width, and lines are not cut to one."""
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    width = None if stream.isatty() else 200
+    return PlainConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    click.echo(f"opnorm: {display_name(message, 2000)}", err=True)
