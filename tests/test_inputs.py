@@ -187,6 +187,9 @@ REFUSED = {
     "scalar": (np.float64(3.0), "no linear map"),
     "kernel": (np.ones((4, 3, 3, 3)), "not the layer"),
     "complex": (np.ones((2, 2), dtype=complex), r"\[\[Re A"),
+    "masked": (np.ma.masked_array(np.ones((2, 2)), mask=[[1, 0], [0, 0]]), "filled"),
+    "tiny long double": (np.full((3, 3), np.longdouble("1e-320")), "power of two"),
+    "huge long double": (np.full((3, 3), np.longdouble("1e4000")), "power of two"),
     "text": (np.array([["a"]]), "not numeric"),
     "object": (np.array([[None]]), "not numeric"),
     "meta": (torch.empty(3, 3, device="meta"), "meta device"),
@@ -228,3 +231,34 @@ def test_an_unreached_width_is_said():
     measurement = opnorm.spectral_norm(SMALL, evidence="proved", width=1e-15)
     assert measurement.bracket("proved").width < 1e-11
     assert "reached" in measurement.note
+
+
+@pytest.mark.parametrize(
+    "warm", [np.ones(530), np.ones((700, 2)), np.full((530, 1), np.nan), np.ones((530, 1), dtype=complex)]
+)
+def test_warm_vectors_that_do_not_fit(warm):
+    with pytest.raises(opnorm.UsageError, match="warm"):
+        opnorm.spectral_norm(LARGE, warm=warm)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_warm_vectors_of_square_matrices_are_left_ones(order):
+    square = np.array(RNG.standard_normal((600, 600)), order=order)
+    u = np.linalg.svd(square)[0][:, :8]
+    huge = opnorm.spectral_norm(square, seed=0, warm=u * 1e300, width=0.03)
+    assert huge.passes < opnorm.spectral_norm(square, seed=0, width=0.03).passes
+
+
+def test_flushing_subnormals_is_noticed():
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush subnormals")
+    try:
+        with pytest.raises(opnorm.UnsupportedInput, match="flush"):
+            opnorm.spectral_norm(np.full((3, 4), 1e-310), evidence="proved")
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_sparse_duplicates_are_summed_in_float64():
+    matrix = sp.coo_array((np.array([100, 100], dtype=np.int8), ([0, 0], [0, 0])), shape=(2, 2))
+    assert opnorm.spectral_norm(matrix, width=1e-6).bracket().lower == pytest.approx(200, rel=1e-6)

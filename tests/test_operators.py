@@ -174,3 +174,47 @@ def test_a_function_of_the_wrong_shape_is_named():
 def test_impossible_compositions_are_refused(make):
     with pytest.raises(opnorm.UsageError):
         make()
+
+
+TINY_CHAIN = [1e200, 1e200, 1e-200, 1e-200]
+
+
+def test_parts_that_underflow_are_refused_not_proved_zero():
+    """1e200·(1e200·(1e-200·(1e-200·A))) is A; in floats its inner part is 0."""
+    operator = op(np.diag([1.0, 0.5]))
+    for factor in reversed(TINY_CHAIN):
+        operator = factor * operator
+    with pytest.raises(opnorm.UnsupportedInput, match="powers of two"):
+        opnorm.spectral_norm(operator, evidence="proved")
+    with pytest.raises(opnorm.UnsupportedInput, match="powers of two"):
+        opnorm.spectral_norm(1e150 * (1e150 * op(np.array([[1.39]]) * 3.51e-312)))
+    with pytest.raises(opnorm.UnsupportedInput, match="powers of two"):
+        opnorm.spectral_norm(op(1e200 * A) @ op(1e200 * B))
+
+
+@pytest.mark.parametrize("exponent", [-180, -60, 60, 180])
+def test_operators_of_moderate_scale_keep_their_width(exponent):
+    matrix = RNG.standard_normal((90, 100))
+    operator = op(matrix) * 2.0**exponent + op(matrix) * 2.0**exponent
+    bracket = opnorm.spectral_norm(operator, seed=0).bracket()
+    truth = 2 * np.linalg.norm(matrix, 2)
+    assert np.ldexp(bracket.lower, -exponent) <= truth <= np.ldexp(bracket.upper, -exponent)
+    assert bracket.width <= 0.01
+
+
+def test_exact_zeros_are_exactly_zero():
+    """A freshly initialised LoRA pair has B = 0."""
+    fresh = op(np.zeros((300, 4))) @ op(RNG.standard_normal((4, 200)))
+    assert opnorm.spectral_norm(fresh).bracket("proved").upper == 0.0
+    assert opnorm.spectral_norm(0.0 * op(A)).bracket("proved").upper == 0.0
+    weight = RNG.standard_normal((300, 200))
+    bracket = opnorm.spectral_norm(op(weight) + fresh, seed=0).bracket()
+    assert bracket.lower <= np.linalg.norm(weight, 2) <= bracket.upper
+
+
+def test_what_cancels_is_small_and_says_so():
+    matrix = RNG.standard_normal((100, 120))
+    measurement = opnorm.spectral_norm(op(matrix) - op(matrix), seed=0)
+    assert measurement.bracket().lower == 0.0
+    assert measurement.bracket().upper < 1e-3 * np.linalg.norm(matrix, 2)
+    assert "reached" in measurement.note

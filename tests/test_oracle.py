@@ -60,6 +60,18 @@ def test_the_predicate_just_below_the_norm():
     assert accepted > 1000  # the edge was reached from the accepting side often enough to mean something
 
 
+def test_a_failed_factorization_leaves_the_gram_matrix_as_it_was():
+    """Above the in-place size the factor overwrites the matrix; a failure puts it back, and the next try proves."""
+    matrix = np.random.default_rng(0).standard_normal((1100, 1150))
+    gram = gram_matrix(aslinearoperator(matrix))
+    before, truth = gram.matrix.copy(), np.linalg.norm(matrix, 2)
+    np.testing.assert_allclose(before, matrix @ matrix.T, rtol=1e-12, atol=1e-10)
+    assert prove_upper(gram, 0.9 * truth**2) is None
+    np.testing.assert_array_equal(gram.matrix, before)
+    proved = prove_upper(gram, truth**2 * (1 + 1e-8))
+    assert truth**2 <= proved <= truth**2 * (1 + 2e-8)
+
+
 def test_probable_brackets_hold_against_the_oracle():
     """The Lanczos path on small matrices, by a request that skips the Gram path."""
     from opnorm.linalg.by_lanczos import by_lanczos

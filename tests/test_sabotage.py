@@ -241,7 +241,7 @@ def _sketch_trusted_less(patch):
 
 def _scale_forgotten(patch):
     """The power of two by which the matrix was centered is not given back."""
-    patch.setattr(measure, "_scaled_back", lambda bound, _: bound)
+    patch.setattr(measure, "scaled_back", lambda bound, _: bound)
 
 
 def _frobenius_averaged(patch):

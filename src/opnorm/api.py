@@ -34,7 +34,8 @@ def spectral_norm(
     A: two-dimensional NumPy, PyTorch or JAX array (rows, columns) of any real dtype, on any device; a SciPy
     sparse matrix; a `LinearOperator`. evidence: the least to reach ('estimate', 'probable', 'proved').
     width: the relative width (upper − lower)/lower to reach. seed: of the random start block; None draws
-    fresh entropy and records it in the result. warm: (short side, k) vectors near the top singular space.
+    fresh entropy and records it in the result; give one only for matrices that do not depend on earlier
+    results of the same seed. warm: (short side, k) vectors near the top singular space.
 
     Guarantee: each bound in the result states its own. Failure probability of a probable bound: 1e-12.
     Raises `UndefinedNorm` for NaN or Inf, `UnsupportedInput` for what is no real matrix.
@@ -67,6 +68,8 @@ def measure(
         require_jobs(jobs),
     )
     with _open(target) as checkpoint:
+        if checkpoint.problems and not checkpoint.files:
+            raise checkpoint.problems[0]
         survey.add(checkpoint, progress)
     return survey.report(opnorm.__version__)
 

@@ -44,7 +44,7 @@ class CheckpointError(OpnormError):
     def __init__(self, path: object, problem: str, remedy: str = "") -> None:
         self.path = str(path)
         self.problem = problem
-        super().__init__(f"{path}: {problem}" + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{path}: {problem}" + (f". {remedy}" if remedy else ""))
 
 
 class FileAccessError(OpnormError, OSError):

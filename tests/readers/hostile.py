@@ -84,6 +84,7 @@ SAFETENSORS = {
     "depth bomb of arrays": ("too deeply", lambda: safetensors(b'{"a":' + b"[" * 100_000)),
     "depth bomb of objects": ("too deeply", lambda: safetensors(b'{"a":' * 100_000)),
     "item bomb of arrays": ("more than 500000 items", lambda: safetensors(b'{"a":[' + b"[]," * 8_000_000 + b"[]]}")),
+    "item bomb of nests": ("items", lambda: safetensors(b'{"a":[' + b"[[[[[[[[]]]]]]]]," * 490_000 + b"[]]}")),
     "item bomb below the cap": ("other fields", lambda: safetensors(b'{"a":[' + b'{"b":1},' * 490_000 + b"{}]}")),
     "wide characters": ("1024 are allowed", lambda: safetensors(b'{"\xf0\x9f\x98\x80' + b"a" * 20_000_000 + b'":1}')),
     "duplicate tensor": ("twice", lambda: safetensors(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}", FOUR)),

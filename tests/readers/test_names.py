@@ -111,7 +111,14 @@ def test_the_json_keeps_the_name_and_holds_it_escaped(name, measured):
     assert not active(out)
 
 
-FILES = ["window title", "clear screen", "8-bit control", "line breaks", "right-to-left", "closing tag"]
+FILES = [
+    "line breaks",
+    "closing tag",
+    "window title",
+    "clear screen",
+    "8-bit control",
+    "right-to-left",
+]
 
 
 @pytest.mark.parametrize("verb", [["measure"], ["check", "--max", "9"]])

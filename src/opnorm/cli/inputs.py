@@ -34,10 +34,16 @@ def survey_of(paths: tuple[str, ...], options: Options) -> tuple[Survey, int]:
     refused = any(f.code == "file-refused" for f in survey.findings)
     code = gravest(code, REFUSED if refused and not code else code)
     if not survey.rows and not code and not survey.interrupted:
-        raise UsageError("no tensor matches --only and --skip; run without them to see the names")
+        raise UsageError(_nothing(options))
     for finding in survey.findings:
         say(finding.message)
     return survey, code
+
+
+def _nothing(options: Options) -> str:
+    if options.only or options.skip:
+        return "no tensor matches --only and --skip; run without them to see the names"
+    return "there are no weights in what was given: no tensor that is not optimizer state"
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def accepts(matrix: Any) -> bool:  # noqa: ARG001
 
 def adapt(matrix: Any) -> HostMatrix:
     """A `HostMatrix` over `matrix` (rows, columns), copied only where its dtype or layout asks for it."""
+    if isinstance(matrix, np.ma.MaskedArray):
+        raise UnsupportedInput("a masked array has no norm while entries are missing; fill them first, with .filled(0)")
     array = np.asarray(matrix)
     require_real(array.dtype.kind == "c", array.dtype)
     require_matrix(array.shape, array.dtype)
@@ -89,10 +91,22 @@ def embed(array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
         inexact = array.dtype.itemsize == 8 and kind in "iu" and bool(((array > limit) | (array < -limit)).any())
         return _laid_out(array.astype(np.float64, copy=False)), inexact
     if kind == "f":
-        return _laid_out(array.astype(np.float64)), True
+        return _laid_out(_narrowed(array)), True
     raise UnsupportedInput(
         f"an array of dtype {array.dtype} is not numeric: give real floating-point or integer entries"
     )
+
+
+def _narrowed(array: NDArray[Any]) -> NDArray[np.float64]:
+    """A long double array in float64, refused where an entry leaves the range of normal float64 numbers."""
+    size = np.abs(array[np.isfinite(array) & (array != 0)])
+    limits = np.finfo(np.float64)
+    if size.size and (size.max() > limits.max or size.min() < limits.tiny):
+        raise UnsupportedInput(
+            f"entries of dtype {array.dtype} between {size.min():.3g} and {size.max():.3g} leave the range of "
+            "float64; multiply the matrix by a power of two first"
+        )
+    return array.astype(np.float64)
 
 
 def _decode_bytes(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -70,9 +70,9 @@ def adapt(matrix: Any) -> LinearOperator:
     require_real(np.dtype(matrix.dtype).kind == "c", matrix.dtype)
     require_matrix(matrix.shape, matrix.dtype)
     inexact = np.dtype(matrix.dtype).itemsize > 8 or matrix.dtype in (np.int64, np.uint64)
-    columns = matrix.tocsc(copy=True)
-    columns.sum_duplicates()
-    return SparseMatrix(columns.astype(np.float64), inexact=bool(inexact))
+    columns = matrix.astype(np.float64).tocsc(copy=True)
+    columns.sum_duplicates()  # in float64: a sum of stored entries is the entry
+    return SparseMatrix(columns, inexact=bool(inexact))
 
 
 def _black_box(operator: Any) -> FunctionOperator:

@@ -98,4 +98,4 @@ def adapt(tensor: Any) -> LinearOperator:
             if entries.flags.writeable
             else HostMatrix(entries, inexact=inexact)
         )
-    return TorchMatrix(tensor, inexact=tensor.dtype is torch.int64)
+    return TorchMatrix(tensor, inexact=tensor.dtype in (torch.int64, torch.uint64))

@@ -29,6 +29,11 @@ class Product(LinearOperator):
         super().__init__(left.codomain, right.domain)
         self.left, self.right = left, right
 
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """See `LinearOperator.parts`."""
+        return (self.left, self.right)
+
     def matmat(self, block: Block) -> Block:
         """See `LinearOperator.matmat`."""
         return self.left.matmat(self.right.matmat(block))
@@ -66,6 +71,11 @@ class Sum(LinearOperator):
             raise UsageError(f"cannot add {', '.join(map(repr, terms)) or 'nothing'}: shapes must agree")
         super().__init__(terms[0].codomain, terms[0].domain)
         self.terms = terms
+
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """See `LinearOperator.parts`."""
+        return self.terms
 
     def matmat(self, block: Block) -> Block:
         """See `LinearOperator.matmat`."""
@@ -110,6 +120,11 @@ class Scaled(LinearOperator):
         super().__init__(operator.codomain, operator.domain)
         self.operator, self.factor = operator, float(factor)
 
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """See `LinearOperator.parts`."""
+        return (self.operator,)
+
     def matmat(self, block: Block) -> Block:
         """See `LinearOperator.matmat`."""
         return self.factor * self.operator.matmat(block)
@@ -147,35 +162,40 @@ class BlockDiagonal(LinearOperator):
         if not parts:
             raise UsageError("a block-diagonal operator needs at least one block")
         super().__init__((sum(p.shape[0] for p in parts),), (sum(p.shape[1] for p in parts),))
-        self.parts = parts
+        self._blocks = parts
         self._rows = np.cumsum([p.shape[0] for p in parts])[:-1]
         self._columns = np.cumsum([p.shape[1] for p in parts])[:-1]
+
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """See `LinearOperator.parts`."""
+        return self._blocks
 
     def matmat(self, block: Block) -> Block:
         """See `LinearOperator.matmat`."""
         pieces = np.split(block, self._columns)
-        return np.concatenate([p.matmat(x) for p, x in zip(self.parts, pieces, strict=True)])
+        return np.concatenate([p.matmat(x) for p, x in zip(self._blocks, pieces, strict=True)])
 
     def rmatmat(self, block: Block) -> Block:
         """See `LinearOperator.rmatmat`."""
         pieces = np.split(block, self._rows)
-        return np.concatenate([p.rmatmat(x) for p, x in zip(self.parts, pieces, strict=True)])
+        return np.concatenate([p.rmatmat(x) for p, x in zip(self._blocks, pieces, strict=True)])
 
     def matmat64(self, block: Float64) -> Float64:
         """See `LinearOperator.matmat64`."""
         pieces = np.split(block, self._columns)
-        return np.concatenate([p.matmat64(x) for p, x in zip(self.parts, pieces, strict=True)])
+        return np.concatenate([p.matmat64(x) for p, x in zip(self._blocks, pieces, strict=True)])
 
     def rmatmat64(self, block: Float64) -> Float64:
         """See `LinearOperator.rmatmat64`."""
         pieces = np.split(block, self._rows)
-        return np.concatenate([p.rmatmat64(x) for p, x in zip(self.parts, pieces, strict=True)])
+        return np.concatenate([p.rmatmat64(x) for p, x in zip(self._blocks, pieces, strict=True)])
 
     @property
     def rounding(self) -> Rounding | None:
         """See `LinearOperator.rounding`."""
-        known = [r for p in self.parts if (r := p.rounding) is not None]
-        if len(known) < len(self.parts):
+        known = [r for p in self._blocks if (r := p.rounding) is not None]
+        if len(known) < len(self._blocks):
             return None
         return Rounding(max(r.norm for r in known), max(r.forward for r in known), max(r.adjoint for r in known))
 

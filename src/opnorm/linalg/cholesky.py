@@ -1,8 +1,7 @@
 """Cholesky factors, and whether this machine computes them as theorem C supposes.
 
-Conventional summation with IEEE rounding implies componentwise error bounds. A Strassen product, a
-factorization that inverts diagonal blocks, reduced-precision emulation or flush-to-zero would break them,
-and each is caught on matrices whose rows differ by many powers of two. Probed once a process.
+Conventional summation with IEEE rounding implies componentwise error bounds. A factorization that inverts
+diagonal blocks, or works in reduced precision, breaks them and is caught on graded matrices, once a process.
 """
 
 from __future__ import annotations
@@ -22,7 +21,10 @@ _PROBE_SIZES = (32, 150)
 
 
 def cholesky(matrix: Float64) -> Float64 | None:
-    """Lower triangular L with LLᵀ ≈ `matrix` (symmetric), or None where it breaks down or is not finite."""
+    """L with LLᵀ ≈ `matrix` (symmetric), or None where it breaks down or is not finite.
+
+    L is the lower triangle of what is returned. From `IN_PLACE_SIDE` that is `matrix` itself, overwritten.
+    """
     factor = _in_place(matrix) if len(matrix) >= IN_PLACE_SIDE else _by_numpy(matrix)
     if factor is None:
         return None
@@ -42,43 +44,26 @@ def _by_numpy(matrix: Float64) -> Float64 | None:
 def _in_place(matrix: Float64) -> Float64 | None:
     from scipy.linalg.lapack import dpotrf
 
-    factor, info = dpotrf(np.asfortranarray(matrix.T), lower=1, clean=1)
+    columns_first = matrix if matrix.flags.f_contiguous else matrix.T  # symmetric: no copy either way
+    factor, info = dpotrf(columns_first, lower=1, clean=0, overwrite_a=1)
     return np.asarray(factor) if info == 0 else None
 
 
 @functools.cache
 def cholesky_is_conventional(side: int) -> bool:
-    """Whether sums and Cholesky factors meet their componentwise bounds here, in the library used at `side`."""
+    """Whether factors meet their componentwise bounds here, in the library used at `side`."""
     return _probed(side >= IN_PLACE_SIDE)
 
 
 @functools.cache
 def _probed(in_place: bool) -> bool:
     factorize = _in_place if in_place else _by_numpy
-    if not _subnormals_survive():
-        return False
     for size in _PROBE_SIZES:
         matrix = _graded(size)
-        factor = factorize(matrix)
-        if factor is None or not _factor_holds(matrix, factor) or not _sums_hold(size):
+        factor = factorize(matrix.copy())
+        if factor is None or not _factor_holds(matrix, factor):
             return False
     return True
-
-
-def _subnormals_survive() -> bool:
-    small = np.array([1e-40], dtype=np.float32)
-    return bool(small.astype(np.float64)[0] != 0.0) and bool(np.array([2.0**-1070])[0] * 1.0 != 0.0)
-
-
-def _sums_hold(size: int) -> bool:
-    """AAᵀ of integers times powers of two, against exact integer arithmetic."""
-    rng = np.random.default_rng(size)
-    whole = rng.integers(-(2**24), 2**24, (size, size), dtype=np.int64)
-    grade = rng.integers(-200, 200, size)
-    scaled = np.ldexp(whole.astype(np.float64), grade[:, None])
-    exact = np.ldexp((whole @ whole.T).astype(np.float64), grade[:, None] + grade)
-    allowed = gamma(size + 2) * (np.abs(scaled) @ np.abs(scaled).T)
-    return bool((np.abs(scaled @ scaled.T - exact) <= allowed).all())
 
 
 def _graded(size: int) -> Float64:
@@ -93,6 +78,7 @@ def _graded(size: int) -> Float64:
 
 def _factor_holds(matrix: Float64, factor: Float64) -> bool:
     """|M − LLᵀ| ≤ γ|L||Lᵀ| componentwise, the residual in extended precision where there is one."""
+    factor = np.tril(factor)
     lower: NDArray[np.longdouble] = factor.astype(np.longdouble)
     residual = np.abs(matrix.astype(np.longdouble) - lower @ lower.T)
     return bool((residual <= gamma(len(matrix) + 4) * (np.abs(factor) @ np.abs(factor).T)).all())

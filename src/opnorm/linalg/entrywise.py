@@ -57,7 +57,7 @@ class Entrywise:
     @property
     def upper(self) -> float:
         """The smaller of the two upper bounds on σ₁."""
-        return min(b.value for b in self.bounds() if b.side == "upper")
+        return min((b.value for b in self.bounds() if b.side == "upper"), default=math.inf)
 
     def bounds(self) -> tuple[Bound, ...]:
         """All entrywise bounds on σ₁, PROVED."""
@@ -67,9 +67,9 @@ class Entrywise:
         # A square that underflowed says nothing from below; the sums of absolute values still do.
         lower_square = max(self.square * shrink - self.tiny, 0.0)
         schur = math.sqrt(up(self.one * grow)) * math.sqrt(up(self.inf * grow))
+        uppers = ((self.frobenius_up, "frobenius"), (up(schur, 6), "schur"))
         return (
-            Bound("upper", self.frobenius_up, Evidence.PROVED, "frobenius"),
-            Bound("upper", up(schur, 6), Evidence.PROVED, "schur"),
+            *(Bound("upper", v, Evidence.PROVED, name) for v, name in uppers if math.isfinite(v)),
             Bound("lower", down(math.sqrt(lower_square) / short, 6), Evidence.PROVED, "frobenius"),
             Bound("lower", down(self.one * shrink / math.sqrt(rows), 6), Evidence.PROVED, "column sum"),
             Bound("lower", down(self.inf * shrink / math.sqrt(columns), 6), Evidence.PROVED, "row sum"),

@@ -4,23 +4,25 @@ Theorem C (`docs/proofs.md`): if the Cholesky factorization of a stored symmetri
 any order, completes with finite positive pivots, then λ_min(M) ≥ −ku/(1−2ku)·tr M − underflow, k = m+2
 (Higham, Lemma 8.4 and Theorem 10.3; compare Rump, *BIT* 46 (2006) 433). With M = sI − G and
 |G − AAᵀ| ≤ γ_n|A||A|ᵀ this bounds σ₁². Whether this machine's BLAS sums conventionally is probed once
-(`opnorm.linalg.cholesky`); where it does not, the residual form is used, which assumes nothing of the factor.
+(`opnorm.linalg.cholesky`); where its factors do not, the residual form is used, which assumes nothing of them.
 Guarantee: PROVED. Cost: m²n + m³/3 multiplications in float64, 8m² to 16m² bytes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from opnorm.linalg.cholesky import cholesky, cholesky_is_conventional
+from opnorm.linalg.cholesky import IN_PLACE_SIDE, cholesky, cholesky_is_conventional
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.rounding import TINY, UNIT, Float64, down, frobenius_up, gamma, up
 from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
 
-_BLOCK_COLUMNS = 4096
+_BLOCK_COLUMNS = 1024
+_MIRROR = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,33 @@ class Gram:
 def gram_matrix(operator: LinearOperator) -> Gram:
     """Form Ĝ in one pass over column blocks; the operator is wide (rows ≤ columns)."""
     rows, columns = operator.shape
-    matrix = np.zeros((rows, rows))
-    for block in operator.blocks64(max(_BLOCK_COLUMNS, BLOCK_ENTRIES // max(rows, 1))):
-        matrix += block @ block.T  # NumPy sees the transpose and computes one triangle
+    blocks = operator.blocks64(max(_BLOCK_COLUMNS, BLOCK_ENTRIES // max(rows, 1)))
+    matrix = _summed_in_place(rows, blocks) if rows >= IN_PLACE_SIDE else _summed(rows, blocks)
     trace = up(float(np.trace(matrix)) * (1 + gamma(rows)))
     frobenius_square = up(trace * (1 + gamma(columns)) + rows * columns * TINY, 8)
     loss = _read_error(operator)
     error = gamma(columns) * frobenius_square + 2 * math.sqrt(frobenius_square) * loss + loss**2
     return Gram(matrix, up(error + rows * columns * TINY, 16), trace, columns)
+
+
+def _summed(rows: int, blocks: Iterable[Float64]) -> Float64:
+    matrix = np.zeros((rows, rows))
+    for block in blocks:
+        matrix += block @ block.T  # NumPy sees the transpose and computes one triangle
+    return matrix
+
+
+def _summed_in_place(rows: int, blocks: Iterable[Float64]) -> Float64:
+    """The same without temporaries of m×m: one triangle by dsyrk, then mirrored block by block."""
+    from scipy.linalg.blas import dsyrk
+
+    upper = np.zeros((rows, rows), order="F")
+    for block in blocks:
+        across = not block.flags.f_contiguous
+        factor = np.ascontiguousarray(block).T if across else block
+        upper = dsyrk(1.0, factor, beta=1.0, c=upper, trans=int(across), overwrite_c=1)
+    _mirror(upper)
+    return np.asarray(upper)
 
 
 def _read_error(operator: LinearOperator) -> float:
@@ -62,18 +83,44 @@ def _read_error(operator: LinearOperator) -> float:
 
 
 def prove_upper(gram: Gram, shift: float) -> float | None:
-    """A PROVED upper bound on λ_max(AAᵀ) just above `shift`, or None where sI − Ĝ is not clearly positive."""
-    diagonal = shift - np.diagonal(gram.matrix)
+    """A PROVED upper bound on λ_max(AAᵀ) just above `shift`, or None where sI − Ĝ is not clearly positive.
+
+    From `IN_PLACE_SIDE` the factorization takes the place of Ĝ, which is restored only if it fails.
+    """
+    original = np.diagonal(gram.matrix).copy()
+    diagonal = shift - original
     if not (diagonal > 0).all():
         return None
-    matrix = np.negative(gram.matrix)
-    np.fill_diagonal(matrix, diagonal)
-    factor = cholesky(matrix)
+    in_place = len(original) >= IN_PLACE_SIDE
+    shifted = np.negative(gram.matrix, out=gram.matrix if in_place else None)
+    np.fill_diagonal(shifted, diagonal)
+    conventional = cholesky_is_conventional(len(original))
+    factor = cholesky(shifted if conventional else shifted.copy(order="F"))
     if factor is None:
+        if in_place:
+            _restore(shifted, original)
         return None
-    conventional = cholesky_is_conventional(len(matrix))
-    slack = _cholesky_slack(diagonal, gram.columns) if conventional else _residual_slack(matrix, factor)
+    slack = _cholesky_slack(diagonal, gram.columns) if conventional else _residual_slack(shifted, factor)
     return up(shift + slack + UNIT * float(diagonal.max()) + gram.error, 16)
+
+
+def _restore(shifted: Float64, diagonal: Float64) -> None:
+    """Ĝ again, from sI − Ĝ whose lower triangle a factorization has overwritten."""
+    _mirror(shifted)
+    np.negative(shifted, out=shifted)
+    np.fill_diagonal(shifted, diagonal)
+
+
+def _mirror(matrix: Float64) -> None:
+    """Copy the strict upper triangle to the lower, block by block."""
+    rows = len(matrix)
+    for start in range(0, rows, _MIRROR):
+        stop = min(start + _MIRROR, rows)
+        corner = np.triu(matrix[start:stop, start:stop], 1)
+        diagonal = np.diagonal(matrix[start:stop, start:stop]).copy()
+        matrix[start:stop, start:stop] = corner + corner.T
+        np.fill_diagonal(matrix[start:stop, start:stop], diagonal)
+        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
 
 def _cholesky_slack(diagonal: Float64, columns: int) -> float:
@@ -87,8 +134,9 @@ def _cholesky_slack(diagonal: Float64, columns: int) -> float:
 
 def _residual_slack(matrix: Float64, factor: Float64) -> float:
     """LLᵀ ⪰ 0 for any L, so λ_min(M) ≥ −‖M − LLᵀ‖: holds for any factor, from any library."""
-    rows = len(factor)
+    rows, factor = len(factor), np.tril(factor)
     residual = matrix - factor @ factor.T
+    residual = (residual + residual.T) / 2
     rounding = gamma(rows + 3) * (frobenius_up(matrix) + frobenius_up(factor) ** 2)
     return up(min(frobenius_up(residual), _row_sum(residual)) + rounding + rows * rows * TINY, 8)
 

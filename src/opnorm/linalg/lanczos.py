@@ -16,6 +16,8 @@ from opnorm.linalg.rounding import Float64
 _CLEAN = 1e-10
 """Components along the basis below this are left: verification accounts for them."""
 
+_MOST_CLEANINGS = 4
+
 
 class BlockLanczos:
     """The growing basis Q (rows, p) and projection T ≈ QᵀBQ (p, p), one block and one pass a step.
@@ -62,11 +64,25 @@ class BlockLanczos:
         basis = self.basis
         residual = image - basis @ column
         residual -= basis @ (basis.T @ residual)  # Kahan and Parlett: twice is enough
-        self._next, self.coupling = _orthonormal(residual[:, : self._rows - self._size])
-        # A block that was all rounding noise is orthonormal now, but not yet orthogonal to Q.
-        spill = basis.T @ self._next
-        if np.abs(spill).max(initial=0.0) > _CLEAN:
-            self._next = _orthonormal(self._next - basis @ spill)[0]
+        following, self.coupling = _orthonormal(residual[:, : self._rows - self._size])
+        self._next = self._cleaned(following)
+
+    def _cleaned(self, block: Float64) -> Float64:
+        """`block` orthogonal to Q: what was rounding noise is not, and a zero residual may lie within Q.
+
+        Theorem A allows any columns here; where none is left of the block, random ones take its place.
+        """
+        basis = self.basis
+        for attempt in range(_MOST_CLEANINGS):
+            spill = basis.T @ block
+            if np.abs(spill).max(initial=0.0) <= _CLEAN:
+                break
+            if attempt:
+                block = np.random.default_rng(self._size).standard_normal(block.shape)
+                block -= basis @ (basis.T @ block)
+                spill = basis.T @ block
+            block = _orthonormal(block - basis @ spill)[0]
+        return block
 
     def _append(self, block: Float64) -> None:
         grown = self._size + block.shape[1]

@@ -30,8 +30,9 @@ Block = NDArray[Any]
 class Rounding:
     """What is proved about an operator's float64 products.
 
-    norm: an upper bound on ‖A‖₂. forward: c with ‖fl(AX) − AX‖_F ≤ c‖X‖_F for every float64 block X;
-    adjoint: the same for Aᵀ. All three in exact arithmetic over the stored weights.
+    norm: an upper bound on ‖A‖₂. forward: c with ‖fl(Ax) − Ax‖ ≤ c‖x‖ for every column x of a float64 block,
+    hence ‖fl(AX) − AX‖_F ≤ c‖X‖_F; adjoint: the same for Aᵀ. All over the stored weights, in exact arithmetic,
+    for norms within 2^±200 (`opnorm.linalg.measure` sees to it).
     """
 
     norm: float
@@ -76,6 +77,11 @@ class LinearOperator(ABC):
     def rounding(self) -> Rounding | None:
         """What is proved about `matmat64` and `rmatmat64`; None for a black box."""
         return None
+
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """The operators that this one is made of, one level down."""
+        return ()
 
     def matmat64(self, block: Float64) -> Float64:  # noqa: ARG002
         """A·X in float64, with the error that `rounding` states."""
@@ -177,6 +183,11 @@ class Adjoint(LinearOperator):
         """See `LinearOperator.rounding`."""
         inner = self.operator.rounding
         return None if inner is None else inner.transposed
+
+    @property
+    def parts(self) -> tuple[LinearOperator, ...]:
+        """See `LinearOperator.parts`."""
+        return (self.operator,)
 
     @property
     def T(self) -> LinearOperator:

@@ -57,4 +57,4 @@ def choose(shape: tuple[int, int], *, stored: bool, evidence: Evidence, width: f
         limit = GRAM_SIDE_FINE if precise else GRAM_SIDE
     else:
         limit = IMPLICIT_SIDE
-    return Plan("gram", min(8, rows), 64, precise) if rows <= limit else lanczos
+    return Plan("gram", min(8 if rows <= GRAM_SIDE else BLOCK, rows), 64, precise) if rows <= limit else lanczos

@@ -37,6 +37,9 @@ _SPLIT = 4.0
 _CENTERS = (0.55, 0.7, 0.85, 0.93, 0.97, 0.99)
 """Where in the gap above θ a cell is centered: far first, closer where that fails."""
 
+_LARGEST_RADIUS = 2.0**100
+"""Relative to the trace of T; keeps powers of it finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -159,7 +162,8 @@ class _Cells:
     """Radius of the interval around a center that one polynomial multiplier excludes."""
 
     def __init__(self, seen: Projection) -> None:
-        exponent = -math.frexp(max(float(np.trace(seen.projection)), 2.0**-900))[1]
+        size = max(float(np.trace(seen.projection)), math.sqrt(frobenius_up(seen.residual)), 2.0**-120)
+        exponent = -math.frexp(size)[1]
         self._scale = math.ldexp(1.0, exponent)
         self._t = seen.projection * self._scale
         self._d = seen.residual * self._scale**2
@@ -207,7 +211,7 @@ class _Cells:
 
         if not total(0.0) < limit:
             return None
-        low, high = 0.0, center
+        low, high = 0.0, min(center, _LARGEST_RADIUS)
         for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if total(middle) < limit else (low, middle)

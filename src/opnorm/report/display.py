@@ -7,16 +7,24 @@ import unicodedata
 MAX_LENGTH = 120
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Characters that count as letters or marks and show nothing."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def display_name(name: str, limit: int = MAX_LENGTH) -> str:
     """`name` with control, bidirectional, zero-width and unassigned characters as \\u{…}, shortened in the middle."""
-    shown = "".join(c if unicodedata.category(c) not in _INVISIBLE else f"\\u{{{ord(c):x}}}" for c in name)
+    shown = "".join(f"\\u{{{ord(c):x}}}" if _hidden(c) else c for c in name)
     if len(shown) <= limit:
         return shown
     half = (limit - 1) // 2
     return f"{shown[:half]}…{shown[-half:]}"
+
+
+def _hidden(character: str) -> bool:
+    selector = "VARIATION SELECTOR" in unicodedata.name(character, "")
+    return unicodedata.category(character) in _INVISIBLE or character in _BLANK or selector
 
 
 def spreadsheet_cell(value: object) -> str:

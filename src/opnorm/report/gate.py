@@ -27,7 +27,7 @@ def judge(report: Report, ceiling: float) -> list[Verdict]:
 def _judge(row: Row, ceiling: float) -> Verdict:
     name = display_name(row.name)
     if row.status != "measured":
-        return Verdict(row, None, f"{name}: {row.status}: {row.reason}")
+        return Verdict(row, None, f"{name}: {row.status}: {display_name(row.reason, 2000)}")
     bracket = row.bracket()
     holds = bracket.at_most(ceiling)
     if holds is True:

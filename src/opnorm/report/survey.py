@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from opnorm.errors import FileAccessError, OpnormError, UsageError
 from opnorm.linalg.request import Request
-from opnorm.readers.checkpoint import Checkpoint, Tensor
+from opnorm.readers.checkpoint import Checkpoint, Tensor, open_regular
 from opnorm.readers.naming import Identity, identify
 from opnorm.report.document import Finding, Input, Report, Row, Settings
 from opnorm.report.prefetch import prefetched
@@ -30,6 +31,8 @@ class Selection:
 
     def __call__(self, name: str) -> bool:
         """Whether the name, or a module path above it, is selected."""
+        if not (self.only or self.skip):
+            return True
         paths = [name, *_parents(name)]
         wanted = not self.only or any(fnmatch.fnmatchcase(p, g) for p in paths for g in self.only)
         return wanted and not any(fnmatch.fnmatchcase(p, g) for p in paths for g in self.skip)
@@ -138,7 +141,7 @@ def _file_digest(path: str, kind: str) -> str:
     if kind == "memory":
         return ""
     try:
-        with Path(path).open("rb") as file:
+        with os.fdopen(open_regular(Path(path)), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileAccessError(f"{path}: cannot be read: {error.strerror}") from error

@@ -108,7 +108,7 @@ def summary(report: Report) -> list[str]:
     lines += [f"{f.code}: {f.message}" for f in report.findings if not f.row]
     if not report.complete:
         lines.append("This report is INCOMPLETE: not everything given was measured.")
-    return [line for line in lines if line]
+    return [display_name(line, 2000) for line in lines if line]
 
 
 def _verdict(report: Report) -> str:
