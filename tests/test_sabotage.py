@@ -31,6 +31,8 @@ def brackets(rng):
         yield matrix, proved_bracket(matrix, float(rng.choice([1e-2, 1e-6, 1e-14])), number)
     for matrix in DRIFTING:
         yield matrix, proved_bracket(matrix, 1e-14, 0)
+    for matrix in COARSE:
+        yield matrix, proved_bracket(matrix, 5e-3, 0)
 
 
 def proved_bracket(matrix, width, seed):
@@ -40,6 +42,11 @@ def proved_bracket(matrix, width, seed):
 
 DRIFTING = [np.outer([1.0, 1e-4, 1e-5], np.full(n, c)) for n in (4000, 20000) for c in (0.3, 0.7, 1.1, 1.7)]
 """Long sums of equal terms: every rounding goes the same way, tens of ulps up or down."""
+
+COARSE = [
+    np.array([np.full(3000, c), 0.9 * c * (-1.0) ** np.arange(3000)], dtype=np.float32) for c in (0.3, 0.7, 1.1, 1.7)
+]
+"""The same in float32, with a second singular value near, so that entrywise bounds do not settle it."""
 
 
 def survives_proofs():
@@ -275,6 +282,18 @@ def _float32_proof(patch):
     patch.setattr(gram, "gram_matrix", rough)
 
 
+def _coarse_slack_forgotten(patch):
+    """The float32 Gram matrix with the slack of a float64 one."""
+
+    def optimistic(operator):
+        found = gram_matrix32(operator)
+        return None if found is None else gram.Gram(found.matrix, 1e-13 * found.trace, found.trace, found.columns)
+
+    gram_matrix32 = gram.gram_matrix32
+    patch.setattr(by_gram, "gram_matrix32", optimistic)
+    patch.setattr(by_gram, "_SHARE", 1e-9)
+
+
 def _nan_cleaned(patch):
     """NaN replaced by zero on reading."""
     original = stored.StoredMatrix.blocks64
@@ -309,6 +328,7 @@ MUTANTS = [
     _frobenius_averaged,
     _squared,
     _float32_proof,
+    _coarse_slack_forgotten,
     _nan_cleaned,
     _stale_basis,
 ]

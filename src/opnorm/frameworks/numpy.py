@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from opnorm.errors import UnsupportedInput
 from opnorm.frameworks import require_matrix, require_real
 from opnorm.linalg.operator import Block
-from opnorm.linalg.rounding import Float64
+from opnorm.linalg.rounding import Float32, Float64
 from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
 
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3", "float8_e3m4")
@@ -29,6 +30,12 @@ class HostMatrix(StoredMatrix):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self.array[:, start:stop]
+
+    def blocks32(self, width: int) -> Iterator[Float32] | None:
+        """See `StoredMatrix.blocks32`."""
+        if self.array.dtype != np.float32 or self.exponent:
+            return None
+        return (self.array[:, start : start + width] for start in range(0, self.shape[1], width))
 
     @property
     def T(self) -> HostMatrix:

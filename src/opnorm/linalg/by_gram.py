@@ -13,7 +13,7 @@ import numpy as np
 
 from opnorm.bound import Bound
 from opnorm.linalg.cholesky import IN_PLACE_SIDE
-from opnorm.linalg.gram import Gram, gram_matrix, prove_upper
+from opnorm.linalg.gram import Gram, gram_matrix, gram_matrix32, prove_upper
 from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.plan import Plan
@@ -26,6 +26,11 @@ _SHARE = 0.98
 """Of the width asked for, what the shift takes; the rest is left to the slack of the proof."""
 
 
+_HOPELESS = 1e4
+
+COARSE_WIDTH = 2e-3
+"""From this width a Gram matrix of float32 products may do."""
+
 _FINEST = 1e-9
 """Below this width float32 products are too coarse to find the norm from below."""
 
@@ -34,30 +39,45 @@ def by_gram(
     wide: LinearOperator, known: tuple[Bound, ...], plan: Plan, request: Request, warm: Float64 | None
 ) -> Found:
     """Lanczos on G finds the norm from below; one Cholesky factorization just above it proves it."""
-    gram = gram_matrix(wide)
     start = start_block(wide.shape[0], plan.block, request.seed, request.key)
-    lanczos = BlockLanczos(_explorer(wide, gram, request.width), start, warm)
-    lower, upper = _prove(gram, lanczos, plan, request)
+    rough = gram_matrix32(wide) if request.width >= COARSE_WIDTH and len(start) < IN_PLACE_SIDE else None
+    lower, upper, passes = 0.0, None, 1
+    if rough is not None:
+        lanczos = BlockLanczos(_explorer(wide, rough, request.width), start, warm)
+        lower, upper = _prove(rough, lanczos, plan, request, patience=1)
+    if upper is None:
+        gram = gram_matrix(wide)
+        lanczos = BlockLanczos(_explorer(wide, gram, request.width), start, warm)
+        lower, upper = _prove(gram, lanczos, plan, request, patience=plan.passes)
+        upper = _whatever_holds(gram, lower, request.width) if upper is None else upper
+        passes += rough is not None
     bounds = (*known, proved("lower", down(math.sqrt(lower)), "gram"))
     if upper is not None:
         bounds += (proved("upper", up(math.sqrt(upper)), "gram"),)
     remedy = "float64 rounding allows no narrower proof here; ask for a larger --width"
-    return Found(bounds, "gram", 1, shortfall(bounds, request, remedy))
+    return Found(bounds, "gram", passes, shortfall(bounds, request, remedy))
 
 
-def _prove(gram: Gram, lanczos: BlockLanczos, plan: Plan, request: Request) -> tuple[float, float | None]:
+def _prove(
+    gram: Gram, lanczos: BlockLanczos, plan: Plan, request: Request, patience: int
+) -> tuple[float, float | None]:
     """Bounds on λ₁ = σ₁²: factorize just above the lower bound; if that fails, explore more finely."""
     lower, upper, width = 0.0, None, request.width
-    while upper is None and not _spent(lanczos, plan):
+    while upper is None and not _spent(lanczos, plan) and patience > 0:
         _converge(lanczos, plan, width)
         lower = max(lower, gram.rayleigh(lanczos.basis @ lanczos.top()[1]))
-        upper = prove_upper(gram, lower * (1 + _SHARE * request.width) ** 2)
-        width *= 1e-3
-    attempt = request.width
-    while upper is None and lower > 0 and attempt < 1e4:
-        attempt *= 4
-        upper = prove_upper(gram, lower * (1 + attempt) ** 2)
+        upper = prove_upper(gram, lower * (1 + _SHARE * request.width) ** 2 - gram.error)
+        width, patience = 1e-3 * width, patience - 1
     return lower, upper
+
+
+def _whatever_holds(gram: Gram, lower: float, width: float) -> float | None:
+    """The narrowest proof that four times the width, sixteen times … allow."""
+    upper = None
+    while upper is None and lower > 0 and width < _HOPELESS:
+        width *= 4
+        upper = prove_upper(gram, lower * (1 + width) ** 2)
+    return upper
 
 
 def _explorer(wide: LinearOperator, gram: Gram, width: float) -> Callable[[Float64], Float64]:
@@ -76,23 +96,18 @@ def _spent(lanczos: BlockLanczos, plan: Plan) -> bool:
 
 
 def _converge(lanczos: BlockLanczos, plan: Plan, width: float) -> None:
-    """Step until the top Ritz value seems within half of `width` of λ₁; the factorization decides.
-
-    Looking costs an eigenproblem of the basis, so it is done at every eighth of the passes made.
-    """
+    """Step until the top Ritz value seems within a quarter of `width` of λ₁; the factorization decides."""
+    tops: list[float] = []
     while not _spent(lanczos, plan):
-        for _ in range(1 + lanczos.passes // 8):
-            if not _spent(lanczos, plan):
-                lanczos.step()
-        if _seems_converged(lanczos, width):
+        lanczos.step()
+        tops.append(float(np.linalg.eigvalsh(lanczos.projection)[-1]))
+        if len(tops) > 2 and _remaining(*tops[-3:]) <= 0.5 * width * tops[-1]:
             return
 
 
-def _seems_converged(lanczos: BlockLanczos, width: float) -> bool:
-    """By the residual of the top Ritz vector, and its square over the gap below: a guess, as all such tests are."""
-    values, vectors = np.linalg.eigh(lanczos.projection)
-    tail = vectors[len(values) - lanczos.coupling.shape[1] :, -1]
-    residual = float(np.linalg.norm(lanczos.coupling @ tail))
-    gap = float(values[-1] - values[-2]) if len(values) > 1 else math.inf
-    error = min(residual, residual**2 / gap) if gap > 0 else residual
-    return error <= width * float(values[-1])
+def _remaining(first: float, second: float, third: float) -> float:
+    """What a geometric sequence through three values has still to grow: a guess, and on spectra met a good one."""
+    before, last = second - first, third - second
+    if last <= 0:
+        return 0.0
+    return last * last / (before - last) if last < 0.9 * before else math.inf

@@ -12,6 +12,7 @@ import functools
 import numpy as np
 
 from opnorm.errors import UnsupportedInput
+from opnorm.linalg.rounding import Float64
 
 _PROBE_SIZES = (32, 300)
 
@@ -25,7 +26,7 @@ def require_ieee() -> None:
         )
     if not _sums_are_conventional():
         raise UnsupportedInput(
-            "the BLAS behind NumPy does not sum conventionally in float64 (a fast or emulated product?), "
+            "the BLAS behind NumPy does not sum conventionally in its own precision (a fast or emulated product?), "
             "so that no bound on its errors is known; use NumPy's own wheels"
         )
 
@@ -42,14 +43,25 @@ def _sums_are_conventional() -> bool:
 
 
 def _products_are_exact(size: int) -> bool:
-    """Products of graded integers, exact in every conventional order: AB, ABᵀ and AAᵀ."""
+    """Products of graded integers, exact in every conventional order, in float64 and float32."""
     rng = np.random.default_rng(size)
-    whole = rng.integers(-(2**20), 2**20, (2, size, size)).astype(np.float64)
-    grade = rng.integers(-200, 200, (2, size))
-    a, b = np.ldexp(whole[0], grade[0][:, None]), np.ldexp(whole[1], grade[1][:, None])
-    pairs = (
-        (a @ b.T, whole[0] @ whole[1].T, grade[0][:, None] + grade[1]),
-        (a @ np.ascontiguousarray(b.T), whole[0] @ whole[1].T, grade[0][:, None] + grade[1]),
-        (a @ a.T, whole[0] @ whole[0].T, grade[0][:, None] + grade[0]),
+    dense = rng.integers(-(2**20), 2**20, (2, size, size)).astype(np.float64)
+    few = rng.integers(-(2**7), 2**7, (2, size, size)).astype(np.float64)
+    # Wider integers betray products that keep fewer bits of the factors; few a row, that sums stay exact.
+    wide = rng.integers(-(2**11), 2**11, (2, size, size)) * (rng.random((2, size, size)) * size < 1)
+    wide[:, :, 2:] *= np.cumsum(wide != 0, axis=2)[:, :, 2:] <= 3
+    cases = ((dense, np.float64, 200), (few, np.float32, 20), (wide.astype(np.float64), np.float32, 20))
+    return all(_exact(whole[0], whole[1], dtype, span, rng) for whole, dtype, span in cases)
+
+
+def _exact(a: Float64, b: Float64, dtype: type, span: int, rng: np.random.Generator) -> bool:
+    """ABᵀ, AB and AAᵀ, rows scaled by powers of two within 2^±span, against the products of the integers."""
+    rows, columns = rng.integers(-span, span, (2, len(a)))
+    left = np.ldexp(a, rows[:, None]).astype(dtype)
+    right = np.ldexp(b, columns[:, None]).astype(dtype)
+    products = (
+        (left @ right.T, a @ b.T, rows[:, None] + columns),
+        (left @ np.ascontiguousarray(right.T), a @ b.T, rows[:, None] + columns),
+        (left @ left.T, a @ a.T, rows[:, None] + rows),
     )
-    return all(np.array_equal(product, np.ldexp(exact, scale)) for product, exact, scale in pairs)
+    return all(np.array_equal(product, np.ldexp(whole, scale)) for product, whole, scale in products)

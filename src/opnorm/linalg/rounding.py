@@ -17,12 +17,22 @@ UNIT = 2.0**-53
 TINY = 2.0**-1022
 """Smallest normal binary64: bounds one underflow, flush-to-zero included."""
 
+TINY32 = 2.0**-126
+"""Smallest normal binary32."""
+
 Float64 = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
 
 def gamma(terms: int) -> float:
     """γ_k = ku/(1−ku), rounded up: relative error of a sum of `terms` rounded products in any order."""
     ku = terms * UNIT
+    return ku / (1 - ku) * (1 + 4 * UNIT)
+
+
+def gamma32(terms: int) -> float:
+    """γ_k of binary32, u = 2⁻²⁴, rounded up."""
+    ku = terms * 2.0**-24
     return ku / (1 - ku) * (1 + 4 * UNIT)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from opnorm.errors import UndefinedNorm
 from opnorm.linalg.entrywise import Entrywise, entrywise
 from opnorm.linalg.operator import Block, LinearOperator, Rounding
-from opnorm.linalg.rounding import TINY, UNIT, Float64, gamma, up
+from opnorm.linalg.rounding import TINY, UNIT, Float32, Float64, gamma, up
 
 BLOCK_ENTRIES = 1 << 19
 """Entries of one streamed block, chosen by measurement: 2 MB in float32, 4 MB in float64."""
@@ -70,6 +70,10 @@ class StoredMatrix(LinearOperator):
             if self.exponent:
                 np.ldexp(buffer, self.exponent, out=buffer)
             yield buffer
+
+    def blocks32(self, width: int) -> Iterator[Float32] | None:  # noqa: ARG002
+        """Column blocks in float32 where that is exact and costs no conversion, else None."""
+        return None
 
     def entrywise(self) -> Entrywise:
         """See `opnorm.linalg.entrywise`; raises `UndefinedNorm` for a NaN or an infinity."""
