@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import opnorm
 from opnorm.linalg.entrywise import Entrywise
 
-ELEMENTS = st.floats(-1e3, 1e3, allow_nan=False, width=32)
+ELEMENTS = st.one_of(st.just(0.0), st.floats(2.0**-60, 1e3, width=32), st.floats(-1e3, -(2.0**-60), width=32))
 MATRICES = arrays(np.float64, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=ELEMENTS)
 WIDTH = 1e-9
 

@@ -14,30 +14,37 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opnorm.bound import Bound, Evidence
-from opnorm.linalg.rounding import TINY, Float64, down, gamma, up
+from opnorm.linalg.rounding import TINY, Float32, Float64, down, gamma, gamma32, up
 
 
 @dataclass(frozen=True, slots=True)
 class Entrywise:
-    """Sums over |a_ij| as computed, with `slack` a bound on their relative error.
+    """Sums over |a_ij| as computed. square: Σ a², in float64; one, inf: the largest column and row sum.
 
-    square: Σ a²; one: the largest column sum; inf: the largest row sum. `tiny` bounds the absolute error of
-    `square` from underflow.
+    `single`: the column and row sums were added in float32, whose entries cannot underflow in a sum.
     """
 
     shape: tuple[int, int]
     square: float
     one: float
     inf: float
+    single: bool = False
 
     @property
     def slack(self) -> float:
-        """Relative error of `square`, `one` and `inf`."""
+        """Relative error of `square`."""
         return gamma(math.prod(self.shape) + 4)
+
+    @property
+    def sum_slack(self) -> float:
+        """Relative error of `one` and `inf`."""
+        return gamma32(sum(self.shape) + 4) if self.single else gamma(sum(self.shape) + 4)
 
     @property
     def tiny(self) -> float:
@@ -63,9 +70,9 @@ class Entrywise:
         """All entrywise bounds on σ₁, PROVED."""
         rows, columns = self.shape
         short = math.sqrt(min(rows, columns))
-        grow, shrink = 1 + self.slack, 1 - self.slack
+        grow, shrink = 1 + self.sum_slack, 1 - self.sum_slack
         # A square that underflowed says nothing from below; the sums of absolute values still do.
-        lower_square = max(self.square * shrink - self.tiny, 0.0)
+        lower_square = max(self.square * (1 - self.slack) - self.tiny, 0.0)
         schur = math.sqrt(up(self.one * grow)) * math.sqrt(up(self.inf * grow))
         uppers = ((self.frobenius_up, "frobenius"), (up(schur, 6), "schur"))
         return (
@@ -76,24 +83,29 @@ class Entrywise:
         )
 
 
-def entrywise(shape: tuple[int, int], blocks: Iterable[Float64]) -> Entrywise:
-    """Sum up column blocks (rows, k) of a finite matrix; non-finite entries make the result non-finite."""
+def entrywise(shape: tuple[int, int], blocks: Iterable[Float64], singles: Iterable[Float32] | None = None) -> Entrywise:
+    """Sum up column blocks (rows, k) of a finite matrix; non-finite entries make the result non-finite.
+
+    `singles`: the same blocks in float32, where that is what is stored; their magnitudes are added instead.
+    """
     rows, columns = shape
+    dtype = np.float64 if singles is None else np.float32
     square, one, row_sums = 0.0, 0.0, np.zeros(rows)
-    scratch = np.empty(0)
+    scratch, ones = np.empty(0, dtype=dtype), np.ones(rows, dtype=dtype)
+    pairs = ((b, b) for b in blocks) if singles is None else zip(blocks, singles, strict=True)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for block in blocks:
+        for block, source in pairs:
             if scratch.size < block.size:
-                scratch = np.empty(block.size)
+                scratch = np.empty(block.size, dtype=dtype)
             flat = block.ravel(order="K")
             square += float(np.dot(flat, flat))
-            magnitude = np.abs(block, out=_like(block, scratch))
-            row_sums += magnitude @ np.ones(block.shape[1])
-            one = max(one, float((np.ones(rows) @ magnitude).max(initial=0.0)))
-    return Entrywise((rows, columns), square, one, float(row_sums.max(initial=0.0)))
+            magnitude = np.abs(source, out=_like(block, scratch))
+            row_sums += magnitude @ np.ones(block.shape[1], dtype=dtype)
+            one = max(one, float((ones @ magnitude).max(initial=0.0)))
+    return Entrywise((rows, columns), square, one, float(row_sums.max(initial=0.0)), single=singles is not None)
 
 
-def _like(block: Float64, scratch: Float64) -> Float64:
+def _like(block: Float64, scratch: NDArray[Any]) -> NDArray[Any]:
     """A view of `scratch` with the shape and memory order of `block`."""
     flat = scratch[: block.size]
     if block.flags.c_contiguous:

@@ -81,7 +81,8 @@ class StoredMatrix(LinearOperator):
 
     @cached_property
     def _entrywise(self) -> Entrywise:
-        sums = entrywise(self.shape, self.blocks64())
+        width = max(16, BLOCK_ENTRIES // max(self.shape[0], 1))
+        sums = entrywise(self.shape, self.blocks64(width), self.blocks32(width))
         if not math.isfinite(sums.square + sums.one + sums.inf):
             self._refuse_nonfinite()
         return sums

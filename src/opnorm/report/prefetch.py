@@ -1,4 +1,7 @@
-"""Reading and hashing run ahead of measuring, by as many tensors as are measured at a time and one more."""
+"""Reading and hashing run ahead of measuring, by as many tensors as are measured at a time and one more.
+
+Conversion does not: it would take a core from the products, whose threads wait for one another.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,10 @@ def _load(checkpoint: Checkpoint, tensor: Tensor, identity: Identity) -> Content
         return Content()
     try:
         array = checkpoint.read(tensor)
+        key = content_key(array)
     except OpnormError as error:
         return Content(error=error)
-    return Content(array, content_key(array))
+    return Content(array, key)
 
 
 def content_key(array: Any) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from opnorm.bound import Evidence, Measurement
+from opnorm.bound import Bracket, Evidence, Measurement
 from opnorm.errors import CheckpointError, Contradiction, FileAccessError, OpnormError, UndefinedNorm
 from opnorm.frameworks import aslinearoperator
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
-from opnorm.linalg.rounding import down, up
+from opnorm.linalg.rounding import down, gamma, up
 from opnorm.readers.checkpoint import Tensor
 from opnorm.readers.naming import Identity
 from opnorm.report.document import Finding, Row
@@ -33,8 +34,7 @@ def outcome_of(tensor: Tensor, identity: Identity, content: Content, base: int, 
     try:
         if content.error is not None:
             raise content.error
-        operator = aslinearoperator(content.array)
-        measurement = measure_operator(operator, replace(request, key=content.key))
+        measurement = measure_operator(aslinearoperator(content.array), replace(request, key=content.key))
     except UndefinedNorm as error:
         return Outcome(replace(row, status="undefined", reason=f"{_counts(error)} among its entries"))
     except Contradiction as error:
@@ -82,16 +82,19 @@ def _filled(row: Row, measurement: Measurement, request: Request) -> Row:
         passes=measurement.passes,
         seconds=round(measurement.seconds, 6),
         frobenius=measurement.frobenius,
-        stable_rank=_stable_rank(measurement.frobenius, bracket.lower, bracket.upper),
+        stable_rank=_stable_rank(measurement, bracket),
         reason=measurement.note,
     )
 
 
-def _stable_rank(frobenius: float | None, lower: float | None, upper: float | None) -> tuple[float, float] | None:
-    """‖A‖_F²/σ₁² as an interval; at least 1 whatever the width."""
+def _stable_rank(measurement: Measurement, bracket: Bracket) -> tuple[float, float] | None:
+    """‖A‖_F²/σ₁² as an interval, the rounding of ‖A‖_F included; at least 1 whatever the width."""
+    frobenius, lower, upper = measurement.frobenius, bracket.lower, bracket.upper
     if not frobenius or not lower or not upper:
         return None
-    return max(1.0, down((frobenius / upper) ** 2, 64)), max(1.0, up((frobenius / lower) ** 2, 64))
+    slack = gamma(math.prod(measurement.shape) + 8)
+    least, most = (frobenius / upper) ** 2 * (1 - slack), (frobenius / lower) ** 2 * (1 + slack)
+    return max(1.0, down(least, 8)), max(1.0, up(most, 8))
 
 
 def _counts(error: UndefinedNorm) -> str:
