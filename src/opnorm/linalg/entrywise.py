@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from opnorm.bound import Bound, Evidence
 from opnorm.linalg.rounding import TINY, Float32, Float64, down, gamma, gamma32, up
 
+MOST_SINGLE_TERMS = 1 << 13
+"""Terms that a float32 sum may have, so that its slack stays below 5e-4; blocks are added in float64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entrywise:
@@ -44,7 +47,7 @@ class Entrywise:
     @property
     def sum_slack(self) -> float:
         """Relative error of `one` and `inf`."""
-        return gamma32(sum(self.shape) + 4) if self.single else gamma(sum(self.shape) + 4)
+        return gamma(sum(self.shape) + 4) + (gamma32(MOST_SINGLE_TERMS + 4) if self.single else 0.0)
 
     @property
     def tiny(self) -> float:

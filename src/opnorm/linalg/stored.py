@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.errors import UndefinedNorm
-from opnorm.linalg.entrywise import Entrywise, entrywise
+from opnorm.linalg.entrywise import MOST_SINGLE_TERMS, Entrywise, entrywise
 from opnorm.linalg.operator import Block, LinearOperator, Rounding
 from opnorm.linalg.rounding import TINY, UNIT, Float32, Float64, gamma, up
 
@@ -82,7 +82,8 @@ class StoredMatrix(LinearOperator):
     @cached_property
     def _entrywise(self) -> Entrywise:
         width = max(16, BLOCK_ENTRIES // max(self.shape[0], 1))
-        sums = entrywise(self.shape, self.blocks64(width), self.blocks32(width))
+        singles = self.blocks32(width) if max(self.shape[0], width) <= MOST_SINGLE_TERMS else None
+        sums = entrywise(self.shape, self.blocks64(width), singles)
         if not math.isfinite(sums.square + sums.one + sums.inf):
             self._refuse_nonfinite()
         return sums
