@@ -228,8 +228,8 @@ def _cells_too_wide(patch):
     """Each excluded interval taken ten times as wide as the multiplier proves."""
     radius = probable._Cells.radius
 
-    def wide(self, center, order=probable.ORDER):
-        found = radius(self, center, order)
+    def wide(self, center):
+        found = radius(self, center)
         return None if found is None else 10 * found
 
     patch.setattr(probable._Cells, "radius", wide)

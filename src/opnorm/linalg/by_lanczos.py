@@ -85,14 +85,30 @@ def _spent(lanczos: BlockLanczos, plan: Plan) -> bool:
 
 
 def _explore(lanczos: BlockLanczos, plan: Plan, request: Request, width: float) -> probable.Projection:
-    """At least one step; stop where the unverified bound is within `width`, or the budget is spent."""
+    """At least one step; stop where the unverified bound is within `width`, or the budget is spent.
+
+    Looking costs about as much as half a pass, so it waits until the decay seen so far makes it worth while.
+    """
+    before, at, due = math.inf, 0, 1
     while True:
         lanczos.step()
         if not np.isfinite(lanczos.projection).all():
             raise UndefinedNorm(int(np.isnan(lanczos.projection).sum()), int(np.isinf(lanczos.projection).sum()))
+        if lanczos.passes < due and not _spent(lanczos, plan):
+            continue
         seen = _glimpse(lanczos, plan, request)
-        if _spent(lanczos, plan) or probable.excludes(seen, seen.lower * (1 + width) ** 2):
+        near = probable.nearness(seen, seen.lower * (1 + width) ** 2)
+        if near < 1 or _spent(lanczos, plan):
             return seen
+        due = lanczos.passes + _worth_waiting(before, near, lanczos.passes - at)
+        before, at = near, lanczos.passes
+
+
+def _worth_waiting(before: float, now: float, passes: int) -> int:
+    """Passes until a quantity that fell from `before` to `now` in `passes` should fall below 1: a shy guess."""
+    if not math.isfinite(before) or not now < before:
+        return 1
+    return max(1, int(0.75 * math.log(now) / math.log(before / now) * passes))
 
 
 def _glimpse(lanczos: BlockLanczos, plan: Plan, request: Request) -> probable.Projection:

@@ -130,9 +130,10 @@ def unverified(
     return Projection(projection, residual, delta, width, float(np.linalg.eigvalsh(projection)[-1]))
 
 
-def excludes(seen: Projection, point: float) -> bool:
-    """Whether `point` is certainly no eigenvalue: a cheap test before a whole walk."""
-    return _Cells(seen).radius(point, order=0) is not None
+def nearness(seen: Projection, point: float) -> float:
+    """‖W₀‖/δ at `point`: below 1, it is certainly no eigenvalue. A cheap test before a whole walk."""
+    norms = _Cells(seen).norms(point, order=0)
+    return norms[0] / seen.delta if norms else math.inf
 
 
 def upper_eigenvalue(seen: Projection, ceiling: float, goal: float = 0.0) -> float:
@@ -145,7 +146,7 @@ def upper_eigenvalue(seen: Projection, ceiling: float, goal: float = 0.0) -> flo
         return ceiling
     cells = _Cells(seen)
     floor = float(np.linalg.eigvalsh(seen.projection)[-1])
-    covered, tries = ceiling, 0
+    covered, tries = min(ceiling, _far(seen)), 0
     while covered > max(goal, floor) and tries < len(_CENTERS):
         center = floor + (covered - floor) * _CENTERS[tries]
         radius = cells.radius(center)
@@ -156,6 +157,12 @@ def upper_eigenvalue(seen: Projection, ceiling: float, goal: float = 0.0) -> flo
         # Below the goal no further cell is needed; below θ nothing more can be excluded.
         covered = max(center - radius + margin, floor)
     return covered
+
+
+def _far(seen: Projection) -> float:
+    """Beyond ‖T‖ + ‖D^½‖/δ the multiplier (λ−T)⁻¹E₁ excludes every λ at once: its F is 0."""
+    spread = up(math.sqrt(frobenius_up(seen.residual)))
+    return up(frobenius_up(seen.projection) + spread / seen.delta * (1 + 1e-9), 8)
 
 
 class _Cells:
@@ -171,8 +178,13 @@ class _Cells:
         self._d_norm = frobenius_up(self._d)
         self._seen = seen
 
-    def radius(self, center: float, order: int = ORDER) -> float | None:
+    def radius(self, center: float) -> float | None:
         """r ≥ 0 such that [center − r, center + r] holds no eigenvalue; None where the center may be one."""
+        norms = self.norms(center, ORDER)
+        return None if norms is None else self._largest_radius(norms, center * self._scale)
+
+    def norms(self, center: float, order: int) -> list[float] | None:
+        """Upper bounds on ‖W₀‖ … ‖W_order‖ and ‖Z_order‖, the coefficients of P; None where Z cannot be computed."""
         size, width = len(self._t), self._seen.width
         c = center * self._scale
         shifted = -self._t
@@ -190,8 +202,7 @@ class _Cells:
             following = inverse @ (shifted @ source)
             norms.append(self._norm(source - shifted @ following, following, source, n_norm, tight=power == 0))
             z = following
-        norms.append(frobenius_up(z))
-        return self._largest_radius(norms, c)
+        return [*norms, frobenius_up(z)]
 
     def _norm(self, defect: Float64, z: Float64, source: Float64, n_norm: float, *, tight: bool) -> float:
         """An upper bound on ‖[defectᵀ, ZᵀD^½]‖, the rounding of `defect` included."""
