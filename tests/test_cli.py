@@ -356,3 +356,29 @@ def test_a_real_model():
 def test_no_color_on_a_pipe_and_none_when_refused(model):
     environment = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"}
     assert "\x1b[3" not in run("measure", model, env=environment).stdout
+
+
+def test_a_contradiction_is_loud_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    """A certifier that contradicts itself on one tensor: that row fails, the other is measured, exit code 70."""
+    from opnorm import cli
+    from opnorm.bound import Bound, Evidence, Measurement
+    from opnorm.report import rows
+
+    np.savez(tmp_path / "m.npz", good=np.eye(3), bad=2 * np.eye(4))
+    measure = rows.measure_operator
+
+    def broken(operator, request):
+        if operator.shape == (4, 4):
+            crossed = (Bound("lower", 2.0, Evidence.PROVED, "x"), Bound("upper", 1.0, Evidence.PROVED, "x"))
+            return Measurement(crossed, (4, 4), "x")
+        return measure(operator, request)
+
+    monkeypatch.setattr(rows, "measure_operator", broken)
+    monkeypatch.setattr(sys, "argv", ["opnorm", "measure", str(tmp_path / "m.npz"), "--json", "-"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 70
+    out, err = capsys.readouterr()
+    statuses = {r["name"]: r["status"] for r in json.loads(out)["rows"]}
+    assert statuses == {"good": "measured", "bad": "refused"}
+    assert "contradicts" in err
