@@ -13,7 +13,7 @@ from opnorm.frameworks import require_matrix, require_real
 from opnorm.frameworks.numpy import embed
 from opnorm.linalg.operator import Block
 from opnorm.linalg.rounding import Float64
-from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
+from opnorm.linalg.stored import StoredMatrix
 
 
 def accepts(matrix: Any) -> bool:
@@ -45,7 +45,7 @@ class JaxMatrix(StoredMatrix):
             return self.gram64(np.asarray(block, dtype=np.float64))
         x = jnp.asarray(block, dtype=jnp.float32)
         total = jnp.zeros_like(x)
-        width = max(16, BLOCK_ENTRIES // max(len(x), 1))
+        width = self.block_width
         for start in range(0, self.shape[1], width):
             total = total + _part(self.array[:, start : start + width], x)
         return np.asarray(total, dtype=np.float64)

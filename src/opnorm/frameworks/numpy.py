@@ -12,10 +12,12 @@ from opnorm.errors import UnsupportedInput
 from opnorm.frameworks import require_matrix, require_real
 from opnorm.linalg.operator import Block
 from opnorm.linalg.rounding import Float32, Float64
-from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
+from opnorm.linalg.stored import StoredMatrix
 
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3", "float8_e3m4")
 LOW_PRECISION = ("float16", "bfloat16", *FLOAT8)
+
+ACROSS_COLUMNS, ACROSS_ENTRIES = 1024, 1 << 23
 
 
 class HostMatrix(StoredMatrix):
@@ -30,6 +32,13 @@ class HostMatrix(StoredMatrix):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self.array[:, start:stop]
+
+    @property
+    def block_width(self) -> int:
+        """See `StoredMatrix.block_width`; wider where columns lie across memory, for long pieces of rows."""
+        width = super().block_width
+        across = not self.array.flags.f_contiguous
+        return max(width, min(ACROSS_COLUMNS, ACROSS_ENTRIES // max(self.shape[0], 1))) if across else width
 
     def blocks32(self, width: int) -> Iterator[Float32] | None:
         """See `StoredMatrix.blocks32`."""
@@ -57,7 +66,7 @@ class HostMatrix(StoredMatrix):
             return self.gram64(np.asarray(block, dtype=np.float64))
         x = block.astype(np.float32)
         total = np.zeros(x.shape, dtype=np.float32)
-        width = max(16, BLOCK_ENTRIES // max(len(x), 1))
+        width = self.block_width
         for start in range(0, self.shape[1], width):
             part = self.array[:, start : start + width]
             total += part @ (part.T @ x)

@@ -13,7 +13,7 @@ from opnorm.frameworks import require_matrix, require_real
 from opnorm.frameworks.numpy import FLOAT8, HostMatrix, embed
 from opnorm.linalg.operator import Block, LinearOperator
 from opnorm.linalg.rounding import Float64
-from opnorm.linalg.stored import BLOCK_ENTRIES, StoredMatrix
+from opnorm.linalg.stored import StoredMatrix
 
 _EXPLORED_IN_FLOAT64 = (torch.float64, torch.int32, torch.int64)
 
@@ -60,7 +60,7 @@ class TorchMatrix(StoredMatrix):
         with torch.no_grad():
             x = torch.from_numpy(np.ascontiguousarray(block)).to(device=device, dtype=dtype)
             total = torch.zeros_like(x)
-            width = max(16, BLOCK_ENTRIES // max(len(x), 1))
+            width = self.block_width
             for start in range(0, self.shape[1], width):
                 part = self.tensor[:, start : start + width].to(dtype)
                 total += part @ (part.T @ x)

@@ -54,10 +54,15 @@ class StoredMatrix(LinearOperator):
         other.exponent = self.exponent + exponent
         return other
 
+    @property
+    def block_width(self) -> int:
+        """Columns of one streamed block."""
+        return max(16, BLOCK_ENTRIES // max(self.shape[0], 1))
+
     def blocks64(self, width: int = 0) -> Iterator[Float64]:
         """Column blocks in float64. Each is read-only to the caller and valid until the next is asked for."""
-        rows, columns = self.shape
-        width = width or max(16, BLOCK_ENTRIES // max(rows, 1))
+        columns = self.shape[1]
+        width = width or self.block_width
         buffer: Float64 | None = None
         for start in range(0, columns, width):
             source = self._read(start, min(start + width, columns))
@@ -81,7 +86,7 @@ class StoredMatrix(LinearOperator):
 
     @cached_property
     def _entrywise(self) -> Entrywise:
-        width = max(16, BLOCK_ENTRIES // max(self.shape[0], 1))
+        width = self.block_width
         singles = self.blocks32(width) if max(self.shape[0], width) <= MOST_SINGLE_TERMS else None
         sums = entrywise(self.shape, self.blocks64(width), singles)
         if not math.isfinite(sums.square + sums.one + sums.inf):
