@@ -145,7 +145,8 @@ def test_printed_bounds_are_rounded_outward():
 
 def test_sorting_and_top(model):
     done = run("measure", model, "--sort", "upper", "--top", "1")
-    assert "embeddings.weight" in done.stdout.split("\n")[3]
+    assert "embeddings.weight" in done.stdout
+    assert "encoder.0.weight" not in done.stdout.split("more weights")[0]
     assert "2 more weights" in done.stdout
     assert run("measure", model, "--sort", "colour").returncode == 2
 
@@ -382,3 +383,21 @@ def test_a_contradiction_is_loud_and_the_rest_goes_on(tmp_path, monkeypatch, cap
     statuses = {r["name"]: r["status"] for r in json.loads(out)["rows"]}
     assert statuses == {"good": "measured", "bad": "refused"}
     assert "contradicts" in err
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_evidence_is_shown_at_every_width(width, model):
+    """A narrow terminal loses the dtype and the method, never a bound or what it rests on."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    import opnorm
+    from opnorm.report.text import show
+
+    out = StringIO()
+    show(opnorm.measure(model), Console(file=out, width=width, force_terminal=False))
+    table = out.getvalue().split("weights measured")[0]
+    for words in ("evidence", "proved", "probable", "σ₁ ≥", "σ₁ ≤"):
+        assert words in table
+    assert ("method" in table) is (width >= 100)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -19,6 +20,9 @@ SORTS = ("file", "name", "lower", "upper", "width", "stable_rank", "seconds")
 _STYLE = {"proved": "green", "probable": "cyan", "estimate": "yellow"}
 _DIGITS = 5
 
+_DISPENSABLE = {"dtype": 100, "method": 100, "shape": 72, "stable\nrank": 72}
+"""Column → the width of the terminal from which it is shown. Bounds and evidence always are."""
+
 
 def show(report: Report, console: Console, *, sort: str = "file", top: int | None = None) -> None:
     """Print `report`; largest first for numeric sorts, at most `top` rows."""
@@ -26,7 +30,7 @@ def show(report: Report, console: Console, *, sort: str = "file", top: int | Non
     ordered = sort_rows(measured, sort)
     shown = ordered if top is None else ordered[:top]
     if shown:
-        console.print(_table(shown, several=len(report.inputs) > 1))
+        console.print(_table(shown, several=len(report.inputs) > 1, room=console.width))
     if len(shown) < len(measured):
         console.print(Text(f"{len(measured) - len(shown)} more weights are not shown: raise --top, or use --json"))
     for line in summary(report):
@@ -49,33 +53,31 @@ def _number(row: Row, column: str) -> float:
     return float(value) if isinstance(value, int | float) else -1.0
 
 
-def _table(rows: list[Row], several: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
-    table.add_column("weight", overflow="fold", no_wrap=False, min_width=24)
-    for name in ("shape", "dtype"):
-        table.add_column(name, no_wrap=True)
-    for name in ("σ₁ ≥", "σ₁ ≤", "stable rank"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("evidence", "method"):
-        table.add_column(name, no_wrap=True)
+def _table(rows: list[Row], several: bool, room: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    columns = [c for c in _columns(several) if room >= _DISPENSABLE.get(c[0], 0)]
+    for header, justify, _ in columns:
+        first = header == "weight"
+        table.add_column(header, justify=justify, overflow="fold", no_wrap=not first, min_width=14 if first else None)
     for row in rows:
-        table.add_row(*_cells(row, several))
+        table.add_row(*(cell(row) for _, _, cell in columns))
     return table
 
 
-def _cells(row: Row, several: bool) -> Iterable[Text]:
-    evidence = row.evidence or ""
-    name = f"{row.input}: {row.name}" if several else row.name
-    return (
-        Text(display_name(name)),
-        Text("×".join(map(str, row.shape))),
-        Text(display_name(row.dtype, 16)),
-        Text(number(row.lower, down=True)),
-        Text(number(row.upper, down=False)),
-        Text(_rank(row.stable_rank)),
-        Text(evidence, style=_STYLE.get(evidence, "")),
-        Text(row.method),
-    )
+def _columns(several: bool) -> list[tuple[str, Literal["left", "right"], Callable[[Row], Text]]]:
+    def name(row: Row) -> Text:
+        return Text(display_name(f"{row.input}: {row.name}" if several else row.name))
+
+    return [
+        ("weight", "left", name),
+        ("shape", "left", lambda r: Text("×".join(map(str, r.shape)))),
+        ("dtype", "left", lambda r: Text(display_name(r.dtype, 16))),
+        ("σ₁ ≥", "right", lambda r: Text(number(r.lower, down=True))),
+        ("σ₁ ≤", "right", lambda r: Text(number(r.upper, down=False))),
+        ("stable\nrank", "right", lambda r: Text(_rank(r.stable_rank))),
+        ("evidence", "left", lambda r: Text(r.evidence or "", style=_STYLE.get(r.evidence or "", ""))),
+        ("method", "left", lambda r: Text(r.method)),
+    ]
 
 
 def number(value: float | None, *, down: bool) -> str:
