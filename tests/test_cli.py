@@ -401,3 +401,15 @@ def test_evidence_is_shown_at_every_width(width, model):
     for words in ("evidence", "proved", "probable", "σ₁ ≥", "σ₁ ≤"):
         assert words in table
     assert ("method" in table) is (width >= 100)
+
+
+def test_a_gate_passed_by_estimates_says_so(model):
+    """An estimate that passes the gate is never worded as a bound."""
+    only = ["--only", "encoder.1.weight", "--max", "1000"]
+    estimated = run("check", model, *only, "--evidence", "estimate")
+    assert estimated.returncode == 0
+    assert "1 estimate" in estimated.stdout
+    assert "no bound" in estimated.stdout
+    bounded = run("check", model, *only)
+    assert "1 probable" in bounded.stdout
+    assert "no bound" not in bounded.stdout

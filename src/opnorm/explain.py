@@ -8,14 +8,18 @@ from opnorm.errors import UsageError
 
 _FOLDER = files("opnorm") / "explanations"
 
+_SEE = {"estimate": "evidence", "probable": "evidence", "proved": "evidence"}
+"""Word → the page that explains it."""
+
 
 def topics() -> list[str]:
     """The topics there are."""
-    return sorted(entry.name.removesuffix(".md") for entry in _FOLDER.iterdir() if entry.name.endswith(".md"))
+    pages = (entry.name.removesuffix(".md") for entry in _FOLDER.iterdir() if entry.name.endswith(".md"))
+    return sorted([*pages, *_SEE])
 
 
 def explanation(topic: str) -> str:
     """The text on `topic`; `UsageError` with the list for an unknown one."""
     if topic not in topics():
         raise UsageError(f"there is no explanation of {topic!r}; there is one of: {', '.join(topics())}")
-    return (_FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+    return (_FOLDER / f"{_SEE.get(topic, topic)}.md").read_text(encoding="utf-8")

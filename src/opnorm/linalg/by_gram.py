@@ -63,7 +63,7 @@ def _prove(
 ) -> tuple[float, float | None]:
     """Bounds on λ₁ = σ₁²: factorize just above the lower bound; if that fails, explore more finely."""
     lower, upper, width = 0.0, None, request.width
-    while upper is None and not _spent(lanczos, plan) and patience > 0:
+    while upper is None and not lanczos.spent(plan.passes) and patience > 0:
         _converge(lanczos, plan, width)
         lower = max(lower, gram.rayleigh(lanczos.basis @ lanczos.top()[1]))
         upper = prove_upper(gram, lower * (1 + _SHARE * request.width) ** 2 - gram.error)
@@ -91,14 +91,10 @@ def _explorer(wide: LinearOperator, gram: Gram, width: float) -> Callable[[Float
     return lambda block: np.asarray(rough @ block.astype(np.float32), dtype=np.float64)
 
 
-def _spent(lanczos: BlockLanczos, plan: Plan) -> bool:
-    return lanczos.exhausted or lanczos.passes >= plan.passes
-
-
 def _converge(lanczos: BlockLanczos, plan: Plan, width: float) -> None:
     """Step until the top Ritz value seems within a quarter of `width` of λ₁; the factorization decides."""
     tops: list[float] = []
-    while not _spent(lanczos, plan):
+    while not lanczos.spent(plan.passes):
         lanczos.step()
         tops.append(float(np.linalg.eigvalsh(lanczos.projection)[-1]))
         if len(tops) > 2 and _remaining(*tops[-3:]) <= 0.5 * width * tops[-1]:

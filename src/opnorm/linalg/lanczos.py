@@ -54,6 +54,10 @@ class BlockLanczos:
         """Whether the basis spans the whole space: there is nothing left to explore."""
         return bool(self._next.shape[1] == 0)
 
+    def spent(self, budget: int) -> bool:
+        """Whether `budget` passes are made, or nothing is left to explore."""
+        return self.exhausted or self.passes >= budget
+
     def step(self) -> None:
         """Multiply the newest block by B, enlarge Q and T, and orthonormalize what is new."""
         image = np.asarray(self._gram(self._next), dtype=np.float64)

@@ -52,19 +52,23 @@ def measure_operator(operator: LinearOperator, request: Request, warm: Float64 |
 
 def _find(wide: LinearOperator, request: Request, warm: Float64 | None) -> tuple[Found, float | None]:
     if 0 in wide.shape:
-        return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 0), 0.0
+        return _zero(passes=0), 0.0
     sums = wide.entrywise()
     if sums is not None and sums.one == 0:
-        return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1), 0.0
+        return _zero(passes=1), 0.0
     if sums is None:
         if wide.rounding is not None and wide.rounding.norm == 0:
-            return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1), None
+            return _zero(passes=1), None
         return _follow_plan(wide, (), request, warm), None
     known = sums.bounds()
     if relative_width(known) <= request.width:
         return Found(known, "entrywise", 1), sums.frobenius
     found = _follow_plan(wide, known, request, warm)
     return replace(found, passes=found.passes + 1), sums.frobenius
+
+
+def _zero(passes: int) -> Found:
+    return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", passes)
 
 
 def _follow_plan(wide: LinearOperator, known: tuple[Bound, ...], request: Request, warm: Float64 | None) -> Found:

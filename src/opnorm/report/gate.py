@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -48,5 +49,9 @@ def show(verdicts: list[Verdict], passed: bool, ceiling: float, console: Console
     for verdict in verdicts:
         if verdict.holds is not True:
             console.out(("FAIL     " if verdict.holds is False else "UNKNOWN  ") + verdict.reason, highlight=False)
-    outcome = f"{len(held)} of {len(verdicts)} weights have σ₁ ≤ {ceiling:g}"
+    kinds = Counter(str(v.row.evidence) for v in held)
+    evidence = f" ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common())})" if held else ""
+    outcome = f"{len(held)} of {len(verdicts)} weights have σ₁ ≤ {ceiling:g}{evidence}"
+    if kinds["estimate"]:
+        outcome += "; an estimate is no bound: --evidence probable gives one"
     console.out(("PASS     " if passed else "FAIL     ") + outcome, highlight=False)
