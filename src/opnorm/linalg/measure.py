@@ -32,11 +32,20 @@ def measure_operator(operator: LinearOperator, request: Request, warm: Float64 |
     """
     began = time.perf_counter()
     require_ieee()
+    own = operator.own_bounds(request)
+    if own is not None:
+        return _measurement(own, operator, request, own.frobenius, 0, began)
     # A square matrix is read along its memory, unless warm vectors say which side is meant.
     square = operator.shape[0] == operator.shape[1]
     wide, exponent = centered(operator if square and warm is not None else operator.wide())
     warm = None if warm is None else checked_warm(warm, wide.shape[0])
     found, frobenius = _find(wide, request, warm)
+    return _measurement(found, operator, request, frobenius, exponent, began)
+
+
+def _measurement(
+    found: Found, operator: LinearOperator, request: Request, frobenius: float | None, exponent: int, began: float
+) -> Measurement:
     bounds = (scaled_back(bound, exponent) for bound in found.bounds)
     return Measurement(
         bounds=tuple(bound for bound in bounds if bound is not None),

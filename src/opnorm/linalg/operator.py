@@ -21,6 +21,7 @@ from opnorm.linalg.rounding import Float64, up
 
 if TYPE_CHECKING:
     from opnorm.linalg.entrywise import Entrywise
+    from opnorm.linalg.request import Found, Request
 
 Block = NDArray[Any]
 """A host array (n, k): k vectors side by side, float32 or float64."""
@@ -110,6 +111,13 @@ class LinearOperator(ABC):
 
     def entrywise(self) -> Entrywise | None:
         """One-pass bounds from the entries, where there are stored entries to read."""
+        return None
+
+    def own_bounds(self, request: Request) -> Found | None:  # noqa: ARG002
+        """Bounds by a theorem about this kind of operator, in its own units; None: the general plan is followed.
+
+        An operator that answers here may have no products at all (a convolution of any input size).
+        """
         return None
 
     def rescaled(self, exponent: int) -> LinearOperator:

@@ -43,6 +43,7 @@ class Found:
     method: str
     passes: int
     note: str = ""
+    frobenius: float | None = None
 
 
 def proved(side: Side, value: float, method: str) -> Bound:
