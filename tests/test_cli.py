@@ -32,6 +32,7 @@ def weights():
         "embeddings.weight": rng.standard_normal((100, 16)),
         "conv.weight": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
         "position_ids": np.arange(12)[None],
+        "codes": np.ones((4, 4), np.int8),
     }
 
 
@@ -59,10 +60,14 @@ def test_json_follows_the_contract(model, weights):
     assert set(report["rows"][0]) == {
         *("input", "name", "tensors", "derived", "kind", "operator", "shape", "dtype", "status", "reason"),
         *("lower", "upper", "evidence", "failure_probability", "method", "passes", "seconds"),
-        *("frobenius", "stable_rank"),
+        *("frobenius", "stable_rank", "also"),
     }
+    kernel = next(row for row in report["rows"] if row["name"] == "conv.weight")
+    assert kernel["lower"] is None
+    assert kernel["upper"] >= np.linalg.norm(weights["conv.weight"].reshape(4, -1).astype(float), 2)
+    assert (kernel["evidence"], kernel["also"][0]["name"]) == ("proved", "flattened kernel")
     for row in report["rows"]:
-        if row["status"] == "measured":
+        if row["status"] == "measured" and row is not kernel:
             truth = np.linalg.norm(weights[row["name"]].astype(float), 2)
             assert row["lower"] <= truth * (1 + 1e-13)
             assert row["upper"] >= truth * (1 - 1e-13)
@@ -84,8 +89,9 @@ def test_every_byte_is_accounted_for(model):
         "encoder.0.weight": "measured",
         "encoder.0.bias": "not_a_map",
         "encoder.1.weight": "measured",
-        "conv.weight": "refused",
+        "conv.weight": "measured",
         "position_ids": "not_a_map",
+        "codes": "refused",
     }
 
 
@@ -127,7 +133,8 @@ def test_the_table_names_units_evidence_and_what_was_left_out(model):
         "proved",
         "probable",
         "40×30",
-        "conv.weight: refused",
+        "codes: refused",
+        "flattened kernel",
         "1 bias",
         "largest singular value",
     ):
@@ -147,15 +154,15 @@ def test_sorting_and_top(model):
     done = run("measure", model, "--sort", "upper", "--top", "1")
     assert "embeddings.weight" in done.stdout
     assert "encoder.0.weight" not in done.stdout.split("more weights")[0]
-    assert "2 more weights" in done.stdout
+    assert "3 more weights" in done.stdout
     assert run("measure", model, "--sort", "colour").returncode == 2
 
 
 def test_csv(model, tmp_path):
     assert run("measure", model, "--csv", tmp_path / "r.csv", "--quiet").stdout == ""
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
-    assert len(rows) == 6
-    assert all(float(r["lower"]) <= float(r["upper"]) for r in rows if r["status"] == "measured")
+    assert len(rows) == 7
+    assert all(float(r["lower"] or 0) <= float(r["upper"]) for r in rows if r["status"] == "measured")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_csv(model, tmp_path):
 )
 def test_check(tmp_path, weights, ceiling, options, code, words):
     path = tmp_path / "m.safetensors"
-    save_file({k: v for k, v in weights.items() if k != "conv.weight"}, path)
+    save_file({k: v for k, v in weights.items() if k != "codes"}, path)
     done = run("check", path, "--max", ceiling, *options)
     assert done.returncode == code
     assert words in done.stdout
@@ -190,7 +197,10 @@ def test_check_is_three_valued(tmp_path):
 def test_check_fails_on_what_cannot_be_judged(model, tmp_path):
     assert "refused" in run("check", model, "--max", "1e9").stdout
     assert run("check", model, "--max", "1e9").returncode == 1
-    assert run("check", model, "--max", "1e9", "--skip", "conv*").returncode == 0
+    assert run("check", model, "--max", "1e9", "--skip", "codes").returncode == 0
+    done = run("check", model, "--max", "6", "--only", "conv*")
+    assert done.returncode == 1
+    assert "only σ₁ ≤" in done.stdout
     np.save(tmp_path / "nan.npy", np.array([[1.0, np.nan]]))
     done = run("check", tmp_path / "nan.npy", "--max", "1e9")
     assert done.returncode == 1
@@ -340,10 +350,12 @@ def test_a_closed_pipe_is_no_error(model):
 def test_a_real_model():
     report, done = report_of(MINILM)
     assert done.returncode == 0
-    measured = [r for r in report["rows"] if r["status"] == "measured"]
+    rows = [r for r in report["rows"] if r["status"] == "measured"]
+    measured = [r for r in rows if not r["derived"]]
     assert len(measured) == 40
+    assert len(rows) == 40 + 6 * 12 * 2 + 6 * 4
     assert report["coverage"]["bytes"] == 90856960
-    for row in measured:
+    for row in rows:
         assert row["upper"] <= row["lower"] * 1.01
     from safetensors.numpy import load_file
 

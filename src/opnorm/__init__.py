@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from opnorm.frameworks import aslinearoperator
+    from opnorm.frameworks.convolution import Convolution
     from opnorm.linalg.algebra import low_rank_update
     from opnorm.linalg.operator import FunctionOperator, LinearOperator, adjoint_defect
     from opnorm.report.document import Report, Row
@@ -46,6 +47,7 @@ _HOMES = {
         "UsageError",
     ),
     "opnorm.frameworks": ("aslinearoperator",),
+    "opnorm.frameworks.convolution": ("Convolution",),
     "opnorm.linalg.algebra": ("low_rank_update",),
     "opnorm.linalg.operator": ("FunctionOperator", "LinearOperator", "adjoint_defect"),
     "opnorm.report.document": ("Report", "Row"),
@@ -57,6 +59,7 @@ __all__ = [
     "Bracket",
     "CheckpointError",
     "Contradiction",
+    "Convolution",
     "Evidence",
     "FileAccessError",
     "FunctionOperator",

@@ -16,6 +16,7 @@ from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.request import Request
 from opnorm.linalg.start import fresh_seed
 from opnorm.readers import open_checkpoint
+from opnorm.readers.checkpoint import Checkpoint
 from opnorm.readers.memory import MemoryCheckpoint
 from opnorm.report.document import Report
 from opnorm.report.survey import Progress, Selection, Survey, require_jobs
@@ -46,8 +47,9 @@ def spectral_norm(
 
 
 def measure(
-    target: str | Path | Mapping[str, Any],
+    target: Any,
     *,
+    input_shape: Any = None,
     evidence: Evidence | str = Evidence.PROBABLE,
     width: float = 0.01,
     only: Sequence[str] = (),
@@ -56,9 +58,12 @@ def measure(
     jobs: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Measure every weight of a checkpoint: a path to a file or folder, or a dictionary of named arrays.
+    """Measure every layer of a model as the linear operator it is.
 
-    only, skip: patterns of names or module paths; `*` crosses dots. jobs: tensors at a time. Options else
+    target: a path to a file or folder of weights; a dictionary of named arrays; a PyTorch module, which is not
+    run, changed or moved. input_shape: of the model's input, without batch, such as (3, 224, 224); convolutions
+    are then measured at their own sizes, else for any size. only, skip: patterns of names or module paths; `*`
+    crosses dots. jobs: layers at a time. Options else
     as in `spectral_norm`. Raises `UsageError`, `CheckpointError` or `FileAccessError` where nothing can be
     read; a single tensor or shard that is refused becomes a row or a finding instead.
     """
@@ -67,20 +72,25 @@ def measure(
         Selection(tuple(only), tuple(skip)),
         require_jobs(jobs),
     )
-    with _open(target) as checkpoint:
+    with _open(target, input_shape) as checkpoint:
         if checkpoint.problems and not checkpoint.files:
             raise checkpoint.problems[0]
         survey.add(checkpoint, progress)
     return survey.report(opnorm.__version__)
 
 
-def _open(target: Any) -> Any:
+def _open(target: Any, input_shape: Any) -> Checkpoint:
     if isinstance(target, str | Path):
-        return open_checkpoint(target)
+        return open_checkpoint(target, input_shape)
     if isinstance(target, Mapping):
-        return MemoryCheckpoint(target)
-    advice = "module.state_dict()" if hasattr(target, "state_dict") else "a dictionary of named arrays"
-    raise UnsupportedInput(f"cannot measure a {type(target).__name__}: give a path, or {advice}")
+        return MemoryCheckpoint(target, input_shape)
+    if hasattr(target, "named_modules") and hasattr(target, "state_dict"):
+        from opnorm.readers.live import open_model
+
+        return open_model(target, input_shape)
+    raise UnsupportedInput(
+        f"cannot measure a {type(target).__name__}: give a path, a dictionary of named arrays or a PyTorch module"
+    )
 
 
 def block_diagonal(*parts: Any) -> LinearOperator:

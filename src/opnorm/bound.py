@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
@@ -129,6 +130,21 @@ class Bracket:
         return f"[{lower}, {upper}]"
 
 
+def tightest(bounds: Iterable[Bound], level: Evidence) -> Bracket:
+    """The tightest of `bounds` with at least the evidence `level`, as a bracket.
+
+    Where two bounds are equally tight the better evidence is kept; an estimate that crosses a better
+    bound is dropped.
+    """
+    known = [b for b in bounds if b.evidence >= level]
+    lower = max((b for b in known if b.side == "lower"), key=lambda b: (b.value, b.evidence), default=None)
+    upper = min((b for b in known if b.side == "upper"), key=lambda b: (b.value, -b.evidence), default=None)
+    crossed = lower is not None and upper is not None and lower.value > upper.value
+    if crossed and level < Evidence.PROBABLE:
+        return tightest(known, Evidence(level + 1))
+    return Bracket(lower, upper)
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """Every bound found for one operator, and what finding them cost.
@@ -156,21 +172,8 @@ class Measurement:
             )
 
     def bracket(self, least: Evidence | str = Evidence.PROBABLE) -> Bracket:
-        """The tightest bounds with at least the evidence `least`. Computes nothing.
-
-        Where two bounds are equally tight the better evidence is kept; an estimate that crosses a better
-        bound is dropped.
-        """
-        level = Evidence.parse(least)
-        lower = max(self._side("lower", level), key=lambda b: (b.value, b.evidence), default=None)
-        upper = min(self._side("upper", level), key=lambda b: (b.value, -b.evidence), default=None)
-        crossed = lower is not None and upper is not None and lower.value > upper.value
-        if crossed and level < Evidence.PROBABLE:
-            return self.bracket(Evidence(level + 1))
-        return Bracket(lower, upper)
-
-    def _side(self, side: Side, level: Evidence) -> list[Bound]:
-        return [b for b in self.bounds if b.side == side and b.evidence >= level]
+        """The tightest bounds with at least the evidence `least`. Computes nothing: see `tightest`."""
+        return tightest(self.bounds, Evidence.parse(least))
 
     def __str__(self) -> str:
         best = self.best()

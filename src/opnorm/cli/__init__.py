@@ -16,6 +16,7 @@ import click
 from opnorm import __version__
 from opnorm.cli.codes import CONTRADICTION, FAILED, INTERRUPTED, exit_code, gravest
 from opnorm.cli.options import Options, common_options
+from opnorm.cli.threads import share_cores
 from opnorm.errors import OpnormError, UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def main() -> NoReturn:
     """Run the command and exit with its code; a user's mistake never shows a traceback."""
     from opnorm.cli.outputs import say
 
+    share_cores()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -24,7 +24,7 @@ def survey_of(paths: tuple[str, ...], options: Options) -> tuple[Survey, int]:
     with _progress(options) as progress:
         for path in paths:
             try:
-                with open_checkpoint(path) as checkpoint:
+                with open_checkpoint(path, options.input_shape) as checkpoint:
                     survey.add(checkpoint, progress)
             except OpnormError as error:
                 survey.refuse(error)

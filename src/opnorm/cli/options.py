@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from opnorm.cli.threads import default_jobs
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -17,6 +19,7 @@ class Options:
     width: float
     only: tuple[str, ...]
     skip: tuple[str, ...]
+    input_shape: tuple[int, ...] | None
     sort: str
     top: int | None
     seed: int
@@ -42,6 +45,19 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _COUNT = click.IntRange(min=1)
 
+
+def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """(3, 224, 224) from '3,224,224'."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 1 << 24 for part in parts):
+        raise click.BadParameter(
+            f"{value!r} is not a shape: give whole numbers with commas between them, such as 3,224,224"
+        )
+    return tuple(int(part) for part in parts)
+
+
 _COMMON = (
     click.option(
         "--evidence",
@@ -57,12 +73,24 @@ _COMMON = (
         "--only", multiple=True, metavar="GLOB", help="Measure only matching names; * crosses dots. Repeatable."
     ),
     click.option("--skip", multiple=True, metavar="GLOB", help="Leave out matching names. Repeatable."),
+    click.option(
+        "--input-shape",
+        callback=_shape,
+        metavar="C,H,W",
+        help="Of the model's input, without batch: convolutions are then measured at their own sizes.",
+    ),
     click.option("--sort", default="file", show_default=True, metavar="COLUMN", help="Order of the table."),
     click.option("--top", type=_COUNT, metavar="N", help="Show at most N rows of the table."),
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random start vectors."
     ),
-    click.option("--jobs", type=_COUNT, default=1, show_default=True, help="Tensors measured at a time."),
+    click.option(
+        "--jobs",
+        type=_COUNT,
+        default=default_jobs,
+        show_default="2, or 1 on one core",
+        help="Layers measured at a time.",
+    ),
     click.option("--json", metavar="FILE", help="Write the report as JSON; - for standard output."),
     click.option("--csv", metavar="FILE", help="Write the rows as CSV; - for standard output."),
     click.option("--quiet", is_flag=True, help="No table, no progress: exit code and files only."),

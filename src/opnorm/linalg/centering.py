@@ -11,19 +11,20 @@ import numpy as np
 from opnorm.bound import Bound
 from opnorm.errors import UnsupportedInput, UsageError
 from opnorm.linalg.algebra import Scaled
+from opnorm.linalg.convolution import Convolution
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.rounding import Float64, ldexp_down, ldexp_up
 from opnorm.linalg.stored import StoredMatrix
 
 PART_EXPONENT = 200
-"""Parts of operators are measured with norms within 2^±200 or exactly 0; stored matrices alone have no limit."""
+"""Parts of operators are measured with norms within 2^±200 or exactly 0; a matrix or convolution alone has no limit."""
 
 
 def centered(operator: LinearOperator) -> tuple[LinearOperator, int]:
     """2^−e·A with a norm near 1, and e. Exact, but for float64 entries whose underflow is accounted for."""
     if 0 in operator.shape:
         return operator, 0
-    if isinstance(operator, StoredMatrix):
+    if isinstance(operator, StoredMatrix | Convolution):
         moved = operator.centered()
         return moved, operator.exponent - moved.exponent
     _require_moderate(operator)
@@ -53,6 +54,8 @@ def _exactly_zero(part: LinearOperator) -> bool:
     """Whether a norm of 0 is a fact, not an underflow: zero entries, a zero factor, or made of such parts."""
     if isinstance(part, StoredMatrix):
         return part.entrywise().one == 0
+    if isinstance(part, Convolution):
+        return not part.kernel.any()
     if isinstance(part, Scaled) and part.factor == 0:
         return True
     return any(p.rounding is not None and p.rounding.norm == 0 for p in part.parts)

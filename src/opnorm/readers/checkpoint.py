@@ -6,7 +6,9 @@ import math
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.errors import CheckpointError, FileAccessError, UsageError
+from opnorm.errors import CheckpointError, FileAccessError, OpnormError, UsageError
+from opnorm.layers.plan import Layer
 
 MAX_RANK = 8
 MAX_NAME = 1024
@@ -51,15 +54,26 @@ class SourceFile:
 class Checkpoint(ABC):
     """An open checkpoint: a context manager over `files` and `tensors`, the latter in file order.
 
-    `problems` are files of it that were refused while the rest is readable.
+    `problems` are files of it that were refused while the rest is readable, `notes` files beside it that were.
+    `config`: what a `config.json` or `adapter_config.json` beside it says, if there is one. `input_shape`: of the
+    model's input, without batch, where it is known.
     """
 
-    def __init__(
-        self, files: list[SourceFile], tensors: list[Tensor], problems: list[CheckpointError] | None = None
-    ) -> None:
+    config: Mapping[str, Any] | None = None
+    input_shape: tuple[int, ...] | None = None
+
+    def __init__(self, files: list[SourceFile], tensors: list[Tensor], problems: Sequence[OpnormError] = ()) -> None:
         self.files = files
         self.tensors = tensors
-        self.problems = problems or []
+        self.problems = list(problems)
+        self.notes: list[OpnormError] = []
+
+    @cached_property
+    def plan(self) -> list[Layer]:
+        """What its layers are, from names, shapes and `config`; every tensor is in one of them."""
+        from opnorm.readers.naming import plan
+
+        return plan(self.tensors, self.config, self.input_shape)
 
     @abstractmethod
     def read(self, tensor: Tensor) -> NDArray[Any]:

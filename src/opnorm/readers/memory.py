@@ -12,11 +12,12 @@ from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor
 class MemoryCheckpoint(Checkpoint):
     """A mapping from names to NumPy, PyTorch or JAX arrays. Nothing is copied until it is measured."""
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, Any], input_shape: tuple[int, ...] | None = None) -> None:
         self._arrays = dict(arrays)
         tensors = [_describe(name, array) for name, array in self._arrays.items()]
         total = sum(t.nbytes for t in tensors)
         super().__init__([SourceFile("<memory>", "memory", total)], tensors)
+        self.input_shape = input_shape
 
     def read(self, tensor: Tensor) -> Any:
         """The array itself, wherever it lives."""

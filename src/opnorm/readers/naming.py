@@ -1,80 +1,80 @@
-"""From a tensor's name, dtype and shape to what it is. Names decide only what no number depends on."""
+"""From names, shapes, dtypes and a configuration to layers: a pure function, nothing of the tensors read.
+
+Families that leave no doubt come first and take their tensors (`opnorm.readers.families`); every tensor that none
+takes has a plain row. Then each normalization that a rule paired with a weight is folded into one more, derived row.
+Every tensor ends in at least one row that is not derived, so that every byte is accounted for.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
 
-FLOATS = frozenset(
-    (
-        *("float16", "bfloat16", "float32", "float64", "longdouble", "float128"),
-        *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
-    )
+from opnorm.layers.folding import folded_scale
+from opnorm.layers.plan import Entry, Layer
+from opnorm.readers.checkpoint import Tensor
+from opnorm.readers.families.adapters import adapters
+from opnorm.readers.families.attention import split_attention
+from opnorm.readers.families.book import Book, Rule
+from opnorm.readers.families.experts import stacked_experts
+from opnorm.readers.families.fused import fused_attention
+from opnorm.readers.families.mobilenet import mobilenet
+from opnorm.readers.families.patches import patches
+from opnorm.readers.families.quantized import quantized_weights
+from opnorm.readers.families.recurrent import recurrent_cells
+from opnorm.readers.families.resnet import resnet
+from opnorm.readers.families.tied import note_tied
+from opnorm.readers.identity import FLOATS, Identity, identify
+
+__all__ = ["FLOATS", "Identity", "identify", "plan"]
+
+RULES: tuple[Rule, ...] = (
+    adapters,
+    quantized_weights,
+    stacked_experts,
+    recurrent_cells,
+    resnet,
+    mobilenet,
+    patches,
+    fused_attention,
+    split_attention,
 )
-
-_OPTIMIZER = re.compile(r"(^|[./])(exp_avg|exp_avg_sq|max_exp_avg_sq|momentum_buffer|optimizer(_state)?)([./]|$)")
-_EMBEDDING = re.compile(r"(^|[._/])(embed|embedding|embeddings|embed_tokens|wte|wpe|tok_emb)([._/]|$|s[._/])")
-_SCALES = re.compile(r"(weight_scale(_inv)?|[._]scales?|scale_inv|zero_point|qzeros|absmax|g_idx)$")
-_INDICES = re.compile(r"(position_ids|_ids|indices|index|_idx|num_batches_tracked|perm)$")
-_VECTORS = (
-    (re.compile(r"bias$|_bias$|[._]b$|bias_[ih]h"), "bias"),
-    (re.compile(r"running_(mean|var)$"), "running statistic"),
-    (re.compile(r"inv_freq$"), "rotary frequencies"),
-    (re.compile(r"(gamma|beta)$|(norm|ln|bn)[^/]*[._](weight|scale)$|scale$", re.IGNORECASE), "scale"),
-)
+"""In the order in which they take tensors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """status: 'weight' (to be measured), 'not_a_map', 'refused' or 'optimizer'; reason in words."""
+def plan(
+    tensors: Sequence[Tensor], config: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None
+) -> list[Layer]:
+    """The layers of a checkpoint, in file order.
 
-    status: str
-    kind: str
-    reason: str = ""
-
-
-def identify(name: str, dtype: str, shape: tuple[int, ...]) -> Identity:
-    """What a tensor of a checkpoint is, before layer rules know better."""
-    if _OPTIMIZER.search(name):
-        return Identity("optimizer", "optimizer state")
-    if dtype not in FLOATS:
-        return _not_floating(name, dtype, shape)
-    if _SCALES.search(name) and len(shape) >= 2:
-        return Identity("not_a_map", "block scales", "scales of quantized blocks")
-    if len(shape) <= 1:
-        return Identity("not_a_map", *_vector(name, shape))
-    if len(shape) == 2:
-        return Identity("weight", "embedding" if _EMBEDDING.search(name) else "linear")
-    return Identity(
-        "refused",
-        "tensor",
-        f"a tensor of {len(shape)} dimensions is no matrix, and a kernel reshaped into one is not the layer",
-    )
+    config: a parsed `config.json`, believed only where the shapes agree. input_shape: of the model's input, without
+    batch; the sizes that convolutions meet follow from it where the architecture is known.
+    """
+    book = Book({t.name: t for t in tensors}, config, input_shape)
+    note_tied(book)
+    layers = [layer for rule in RULES for layer in rule(book)]
+    modules = groupby(list(book.rest()), key=lambda t: _module(t.name))
+    layers += [book.layer(path, {}, (), list(members)) for path, members in modules]
+    layers = [replace(layer, entries=tuple(_with_folds(layer, book))) for layer in layers]
+    return sorted(layers, key=book.position)
 
 
-def _vector(name: str, shape: tuple[int, ...]) -> tuple[str, str]:
-    if not shape:
-        return "scalar", "a single number"
-    for pattern, kind in _VECTORS:
-        if pattern.search(name):
-            return kind, f"a vector of {shape[0]}: {kind}"
-    return "vector", f"a vector of {shape[0]}: no matrix acts by it alone"
+def _with_folds(layer: Layer, book: Book) -> Iterator[Entry]:
+    yield from layer.entries
+    for entry in layer.entries:
+        fold = book.folds.get(entry.tensors[0]) if entry.tensors else None
+        if fold is not None and not entry.derived and entry.status == "weight":
+            yield folded_scale(
+                entry,
+                fold.scale,
+                centered=fold.centered,
+                label=_module(fold.scale).rpartition(".")[2],
+                transposed=fold.transposed,
+                plus_one=fold.plus_one,
+            )
 
 
-def _not_floating(name: str, dtype: str, shape: tuple[int, ...]) -> Identity:
-    if dtype == "bool":
-        return Identity("not_a_map", "mask", "a mask of true and false")
-    if dtype.startswith("complex"):
-        return Identity("refused", "complex", f"dtype {dtype}: complex weights are not measured")
-    if dtype == "float8_e8m0fnu":
-        return Identity("not_a_map", "block scales", "powers of two that scale quantized blocks")
-    whole = re.fullmatch(r"u?int(8|16|32|64)", dtype) is not None
-    if whole and (len(shape) <= 1 or _INDICES.search(name)):
-        return Identity("not_a_map", "indices", f"whole numbers of dtype {dtype}: positions, counts or indices")
-    if whole and _SCALES.search(name):
-        return Identity("not_a_map", "block scales", "zero points or scales of quantized blocks")
-    if whole:
-        reason = f"codes of dtype {dtype} without the scales that give them meaning; dequantize the weight first"
-        return Identity("refused", "quantized codes", reason)
-    return Identity("refused", "unknown dtype", f"the dtype {dtype[:40]!r} is not known; save the weight as float16, "
-        "bfloat16, float32 or float64")  # fmt: skip
+def _module(name: str) -> str:
+    return name.rpartition(".")[0] or name

@@ -1,4 +1,4 @@
-"""A folder of safetensors shards with its index; a shard that is refused does not take the others with it."""
+"""A folder of shards, safetensors or PyTorch's, with its index; a refused shard does not take the others with it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from opnorm.errors import CheckpointError, OpnormError
 from opnorm.readers import strict_json
 from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor, open_regular, read_exactly
 from opnorm.readers.safetensors import MAX_HEADER, SafetensorsFile
+from opnorm.readers.torch_files import TorchFile
 
 MAX_SHARDS = 512
 """Each stays open; a process may hold about a thousand files."""
+
+TORCH_SHARD = (".bin", ".pt", ".pth")
+"""How the names of PyTorch's own shards end; all others are safetensors."""
 
 _REMEDY = "Fetch the folder again, or measure its files one by one."
 
@@ -25,7 +29,7 @@ class ShardedCheckpoint(Checkpoint):
     """Shards read as one checkpoint. With an index, index and shards must name the same tensors."""
 
     def __init__(self, folder: Path, shards: dict[str, set[str] | None], problems: list[CheckpointError]) -> None:
-        self._shards: list[SafetensorsFile] = []
+        self._shards: list[Checkpoint] = []
         files: list[SourceFile] = []
         tensors: list[Tensor] = []
         if len(shards) > MAX_SHARDS:
@@ -50,8 +54,9 @@ class ShardedCheckpoint(Checkpoint):
             self.close()
             raise CheckpointError(folder, f"stores tensor {name[:80]!r} in more than one shard: {where}", _REMEDY)
 
-    def _open(self, folder: Path, name: str, expected: set[str] | None) -> SafetensorsFile:
-        shard = SafetensorsFile(inside(folder, name))
+    def _open(self, folder: Path, name: str, expected: set[str] | None) -> Checkpoint:
+        path = inside(folder, name)
+        shard = TorchFile(path) if name.endswith(TORCH_SHARD) else SafetensorsFile(path)
         names = {t.name for t in shard.tensors}
         if expected is not None and names != expected:
             shard.close()
@@ -71,7 +76,7 @@ class ShardedCheckpoint(Checkpoint):
 
 
 def open_indexed(index: Path) -> ShardedCheckpoint:
-    """The checkpoint described by a `*.safetensors.index.json`."""
+    """The checkpoint described by a `*.safetensors.index.json` or a `*.bin.index.json`."""
     return ShardedCheckpoint(index.parent, _weight_map(index), [])
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from opnorm.bound import Bound, Bracket, Evidence
+from opnorm.bound import Bound, Bracket, Evidence, tightest
 
 SCHEMA = "opnorm.report/1"
 STATUSES = ("measured", "not_a_map", "undefined", "refused")
@@ -43,6 +43,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A further number beside a row's: what it is called, what it means, and its bounds."""
+
+    name: str
+    meaning: str
+    lower: float | None = None
+    upper: float | None = None
+    evidence: str | None = None
+    failure_probability: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One operator of one input. Numbers bracket σ₁ of what `operator` names; None is an absent bound."""
 
@@ -65,14 +77,13 @@ class Row:
     seconds: float = field(default=0.0, compare=False)
     frobenius: float | None = None
     stable_rank: tuple[float, float] | None = None
+    also: tuple[Beside, ...] = ()
+    bounds: tuple[Bound, ...] = field(default=(), repr=False)
+    """Every bound that was found; not in the JSON, whose numbers are the best at the row's evidence."""
 
-    def bracket(self) -> Bracket:
-        """The row's numbers as a `Bracket`; both ends carry the row's evidence."""
-        level = Evidence.parse(self.evidence) if self.evidence else Evidence.ESTIMATE
-        odds = self.failure_probability if level is Evidence.PROBABLE else 0.0
-        lower = None if self.lower is None else Bound("lower", self.lower, level, self.method, odds)
-        upper = None if self.upper is None else Bound("upper", self.upper, level, self.method, odds)
-        return Bracket(lower, upper)
+    def bracket(self, least: Evidence | str | None = None) -> Bracket:
+        """The tightest bounds with at least the evidence `least`; by default the row's own numbers."""
+        return tightest(self.bounds, Evidence.parse(least or self.evidence or Evidence.ESTIMATE))
 
     @property
     def width(self) -> float | None:
@@ -110,7 +121,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report in the shape of its JSON schema."""
-        rows = [asdict(row) for row in self.rows]
+        rows = [asdict(replace(row, bounds=())) for row in self.rows]
+        for row in rows:
+            del row["bounds"]
         return {
             "schema": SCHEMA,
             "opnorm": self.version,

@@ -21,8 +21,12 @@ class Verdict:
 
 
 def judge(report: Report, ceiling: float) -> list[Verdict]:
-    """A verdict for every row that should have a norm: measured, undefined or refused."""
-    return [_judge(row, ceiling) for row in report.rows if row.status != "not_a_map"]
+    """A verdict for every row that should have a norm: measured, undefined or refused.
+
+    Rows made of several tensors (circuits, folded layers) are operators, not weights; they are judged where
+    they replace a weight that has no norm of its own, so never here: `measure` shows them.
+    """
+    return [_judge(row, ceiling) for row in report.rows if row.status != "not_a_map" and not row.derived]
 
 
 def _judge(row: Row, ceiling: float) -> Verdict:
@@ -35,6 +39,9 @@ def _judge(row: Row, ceiling: float) -> Verdict:
         return Verdict(row, True, f"{name}: σ₁ ≤ {bracket.upper:.6g} ({row.evidence})")
     if holds is False:
         return Verdict(row, False, f"{name}: σ₁ ≥ {bracket.lower:.6g} exceeds {ceiling:g} ({row.evidence})")
+    if bracket.lower is None or bracket.upper is None:
+        known = "nothing is known" if bracket.upper is None else f"only σ₁ ≤ {bracket.upper:.9g} is known"
+        return Verdict(row, None, f"{name}: cannot tell: {known}: {row.reason}")
     return Verdict(
         row,
         None,

@@ -30,6 +30,8 @@ COLUMNS = (
     "frobenius",
     "stable_rank_lower",
     "stable_rank_upper",
+    "derived",
+    "also",
     "reason",
 )
 
@@ -46,6 +48,7 @@ def to_csv(report: Report) -> str:
             "input": report.inputs[row.input].path,
             "stable_rank_lower": ranks[0],
             "stable_rank_upper": ranks[1],
+            "also": "; ".join(f"{b.name}: {b.lower} to {b.upper} ({b.evidence})" for b in row.also),
         }
         cells = (special[c] if c in special else getattr(row, c) for c in COLUMNS)
         writer.writerow([spreadsheet_cell(c) for c in cells])

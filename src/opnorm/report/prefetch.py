@@ -1,4 +1,4 @@
-"""Reading and hashing run ahead of measuring, by as many tensors as are measured at a time and one more.
+"""Reading and hashing run ahead of measuring, by as many layers as are measured at a time and one more.
 
 Conversion does not: it would take a core from the products, whose threads wait for one another.
 """
@@ -6,16 +6,16 @@ Conversion does not: it would take a core from the products, whose threads wait 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from opnorm.errors import OpnormError
+from opnorm.layers.plan import Layer
 from opnorm.readers.checkpoint import Checkpoint, Tensor
-from opnorm.readers.naming import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +27,27 @@ class Content:
     error: OpnormError | None = None
 
 
+Contents: TypeAlias = Mapping[str, Content]
+"""Tensor name → what was read of it."""
+
+
 def prefetched(
-    checkpoint: Checkpoint, wanted: list[tuple[Tensor, Identity]], ahead: int
-) -> Iterator[tuple[Tensor, Identity, Content]]:
-    """Each tensor with its content, read and hashed while the ones before it are measured."""
+    checkpoint: Checkpoint, layers: list[Layer], tensors: Mapping[str, Tensor], ahead: int
+) -> Iterator[tuple[Layer, Contents]]:
+    """Each layer with the tensors it needs, read and hashed while the ones before it are measured."""
     with ThreadPoolExecutor(1) as reader:
-        queue: list[Future[Content]] = []
-        for position, (tensor, identity) in enumerate(wanted):
-            while len(queue) < ahead + 1 and position + len(queue) < len(wanted):
-                queue.append(reader.submit(_load, checkpoint, *wanted[position + len(queue)]))
-            yield tensor, identity, queue.pop(0).result()
+        queue: list[Future[Contents]] = []
+        for position, layer in enumerate(layers):
+            while len(queue) < ahead + 1 and position + len(queue) < len(layers):
+                queue.append(reader.submit(_load, checkpoint, layers[position + len(queue)], tensors))
+            yield layer, queue.pop(0).result()
 
 
-def _load(checkpoint: Checkpoint, tensor: Tensor, identity: Identity) -> Content:
-    if identity.status != "weight":
-        return Content()
+def _load(checkpoint: Checkpoint, layer: Layer, tensors: Mapping[str, Tensor]) -> Contents:
+    return {name: _read(checkpoint, tensors[name]) for name in layer.needs}
+
+
+def _read(checkpoint: Checkpoint, tensor: Tensor) -> Content:
     try:
         array = checkpoint.read(tensor)
         key = content_key(array)

@@ -1,39 +1,41 @@
-"""From a checkpoint to a report: read each tensor once, identify it, measure it, account for every byte."""
+"""From a checkpoint to a report: read each layer's tensors once, measure its operators, account for every byte."""
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from opnorm.errors import FileAccessError, OpnormError, UsageError
+from opnorm.layers.plan import Entry, Layer
 from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint, Tensor, open_regular
-from opnorm.readers.naming import Identity, identify
+from opnorm.report.coverage import Coverage
 from opnorm.report.document import Finding, Input, Report, Row, Settings
-from opnorm.report.prefetch import prefetched
-from opnorm.report.rows import Outcome, outcome_of
+from opnorm.report.prefetch import Contents, prefetched
+from opnorm.report.rows import Outcome, joined, outcome_of
 
 Progress = Callable[[str, int, int], None]
-"""Called before each tensor with its name, its number and how many there are."""
+"""Called before each layer with its path, its number and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which tensors: any of `only` (all if empty) and none of `skip`; `*` crosses dots."""
+    """Which rows: any of `only` (all if empty) and none of `skip`; `*` crosses dots."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
-    def __call__(self, name: str) -> bool:
-        """Whether the name, or a module path above it, is selected."""
+    def __call__(self, *names: str) -> bool:
+        """Whether one of the names of a row, or a module path above it, is selected."""
         if not (self.only or self.skip):
             return True
-        paths = [name, *_parents(name)]
+        paths = [p for name in names for p in (name, *_parents(name))]
         wanted = not self.only or any(fnmatch.fnmatchcase(p, g) for p in paths for g in self.only)
         return wanted and not any(fnmatch.fnmatchcase(p, g) for p in paths for g in self.skip)
 
@@ -51,22 +53,19 @@ class Survey:
     complete: bool = True
     interrupted: bool = False
     _seen: dict[tuple[bytes, str, tuple[int, ...]], str] = field(default_factory=dict)
-    _bytes: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("bytes", "measured", "not_a_map", "undefined", "refused", "optimizer", "unselected"), 0
-        )
-    )
+    _coverage: Coverage = field(default_factory=Coverage)
 
     def add(self, checkpoint: Checkpoint, progress: Progress = lambda *_: None) -> None:
-        """Measure every selected tensor of `checkpoint`; rows appear in file order."""
+        """Measure every selected layer of `checkpoint`; rows appear in file order."""
         base = len(self.inputs)
         for problem in checkpoint.problems:
             self.refuse(problem)
+        self.findings += [Finding("config-refused", str(note)) for note in checkpoint.notes]
         with ThreadPoolExecutor(1) as hasher:
             digests = [hasher.submit(_file_digest, file.path, file.format) for file in checkpoint.files]
             self.inputs += [Input(f.path, f.format, f.bytes, "") for f in checkpoint.files]
             try:
-                self._run(checkpoint, self._identify(checkpoint), base, progress)
+                self._run(checkpoint, base, progress)
             except KeyboardInterrupt:
                 self.complete, self.interrupted = False, True
                 return
@@ -82,59 +81,107 @@ class Survey:
         """What was gathered so far, as a frozen report."""
         request = self.request
         settings = Settings(request.evidence.label, request.width, request.failure_probability, request.seed)
-        findings = [*self.findings, *_optimizer_finding(self._bytes["optimizer"])]
+        findings = [*self.findings, *_optimizer_finding(self._coverage["optimizer"])]
         return Report(
             version,
             self.complete,
             tuple(self.inputs),
             settings,
             tuple(self.rows),
-            dict(self._bytes),
+            self._coverage.to_dict(),
             tuple(findings),
         )
 
-    def _identify(self, checkpoint: Checkpoint) -> list[tuple[Tensor, Identity]]:
-        """Account for what has no row, and list the rest."""
-        wanted = []
-        for tensor in checkpoint.tensors:
-            identity = identify(tensor.name, tensor.dtype, tensor.shape)
-            self._bytes["bytes"] += tensor.nbytes
-            if not self.selection(tensor.name):
-                self._bytes["unselected"] += tensor.nbytes
-            elif identity.status == "optimizer":
-                self._bytes["optimizer"] += tensor.nbytes
-            else:
-                wanted.append((tensor, identity))
-        return wanted
-
-    def _run(
-        self, checkpoint: Checkpoint, wanted: list[tuple[Tensor, Identity]], base: int, progress: Progress
-    ) -> None:
-        with ThreadPoolExecutor(self.jobs) as pool:
-            window: list[tuple[Tensor, Future[Outcome]]] = []
-            for number, (tensor, identity, content) in enumerate(prefetched(checkpoint, wanted, self.jobs)):
-                progress(tensor.name, number, len(wanted))
-                task = (tensor, identity, content, base, self.request)
+    def _run(self, checkpoint: Checkpoint, base: int, progress: Progress) -> None:
+        tensors = {t.name: t for t in checkpoint.tensors}
+        layers = [self._selected(layer, tensors) for layer in checkpoint.plan]
+        wanted = [layer for layer in layers if layer.entries]
+        with ThreadPoolExecutor(self.jobs) as pool, _abandoned_on_interrupt(pool):
+            window: list[Future[_Done]] = []
+            for number, (layer, contents) in enumerate(prefetched(checkpoint, wanted, tensors, self.jobs)):
+                progress(layer.path, number, len(wanted))
+                task = _Task(layer, contents, tensors, base, self.request)
                 if self.jobs == 1:  # in this thread, so that an interrupt stops it
-                    self._keep(tensor, outcome_of(*task))
+                    self._keep(task())
                     continue
-                window.append((tensor, pool.submit(outcome_of, *task)))
+                window.append(pool.submit(task))
                 if len(window) > self.jobs:
-                    first, future = window.pop(0)
-                    self._keep(first, future.result())
-            for tensor, future in window:
-                self._keep(tensor, future.result())
+                    self._keep(window.pop(0).result())
+            for future in window:
+                self._keep(future.result())
 
-    def _keep(self, tensor: Tensor, outcome: Outcome) -> None:
-        row, key = outcome.row, (outcome.key, tensor.dtype, tensor.shape)
+    def _selected(self, layer: Layer, tensors: Mapping[str, Tensor]) -> Layer:
+        """The entries that are wanted; tensors none of whose rows are wanted are counted as unselected."""
+        wanted = tuple(e for e in layer.entries if self.selection(e.name, *(() if e.derived else e.tensors)))
+        kept = {t for e in wanted if not e.derived for t in e.tensors}
+        for name in dict.fromkeys(t for e in layer.entries if not e.derived for t in e.tensors):
+            if name not in kept:
+                self._coverage.add(tensors[name].nbytes, ["unselected"])
+        return replace(layer, entries=wanted)
+
+    def _keep(self, done: _Done) -> None:
+        statuses: dict[str, list[str]] = {}
+        for entry, outcome in done.outcomes:
+            row = self._tied(entry, outcome)
+            if not entry.derived:
+                for name in entry.tensors:
+                    statuses.setdefault(name, []).append(row.status)
+            if outcome.finding is not None:
+                self.findings.append(outcome.finding)
+            if row.status != "optimizer":
+                self.rows.append(row)
+        for name, found in statuses.items():
+            self._coverage.add(done.tensors[name].nbytes, found)
+
+    def _tied(self, entry: Entry, outcome: Outcome) -> Row:
+        """The row, or where its tensor is another's too, that one's numbers and a word about it."""
+        row = outcome.row
+        if entry.same_as:
+            first = next((r for r in self.rows if r.name == entry.same_as and r.input == row.input), row)
+            reason = f"tied: the same tensor as {entry.same_as}, counted once"
+            return replace(first, name=row.name, tensors=row.tensors, kind=row.kind, derived=True, reason=reason)
         if row.status == "measured" and outcome.key:
+            key = (outcome.key, row.dtype, row.shape)
             if key in self._seen:
-                row = replace(row, reason=_join(row.reason, f"the same bytes as {self._seen[key]}"))
+                row = replace(row, reason=joined(row.reason, f"the same bytes as {self._seen[key]}"))
             self._seen.setdefault(key, row.name)
-        self.rows.append(row)
-        self._bytes[row.status] += tensor.nbytes
-        if outcome.finding is not None:
-            self.findings.append(outcome.finding)
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A layer's outcomes."""
+
+    outcomes: list[tuple[Entry, Outcome]]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Measure a layer: what one thread does."""
+
+    layer: Layer
+    contents: Contents
+    tensors: Mapping[str, Tensor]
+    base: int
+    request: Request
+
+    def __call__(self) -> _Done:
+        outcomes = [(e, outcome_of(e, self.contents, self._file(e), self.request)) for e in self.layer.entries]
+        return _Done(outcomes, self.tensors)
+
+    def _file(self, entry: Entry) -> int:
+        return self.base + (self.tensors[entry.tensors[0]].file if entry.tensors else 0)
+
+
+@contextmanager
+def _abandoned_on_interrupt(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """What runs is finished, what waits is not begun."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def _file_digest(path: str, kind: str) -> str:
@@ -156,10 +203,6 @@ def _parents(name: str) -> Iterator[str]:
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
-
-
-def _join(*parts: str) -> str:
-    return "; ".join(p for p in parts if p)
 
 
 def require_jobs(jobs: int) -> int:

@@ -13,20 +13,21 @@ from rich.text import Text
 
 from opnorm.errors import UsageError
 from opnorm.report.display import display_name
-from opnorm.report.document import Report, Row
+from opnorm.report.document import Beside, Report, Row
+from opnorm.report.grouping import collapsed, repeated
 
 SORTS = ("file", "name", "lower", "upper", "width", "stable_rank", "seconds")
 
 _STYLE = {"proved": "green", "probable": "cyan", "estimate": "yellow"}
 _DIGITS = 5
 
-_DISPENSABLE = {"dtype": 100, "method": 100, "shape": 72, "stable\nrank": 72}
+_DISPENSABLE = {"beside": 120, "dtype": 100, "method": 100, "shape": 72, "stable\nrank": 72}
 """Column → the width of the terminal from which it is shown. Bounds and evidence always are."""
 
 
 def show(report: Report, console: Console, *, sort: str = "file", top: int | None = None) -> None:
     """Print `report`; largest first for numeric sorts, at most `top` rows."""
-    measured = [row for row in report.rows if row.status == "measured"]
+    measured = collapsed(row for row in report.rows if row.status == "measured")
     ordered = sort_rows(measured, sort)
     shown = ordered if top is None else ordered[:top]
     if shown:
@@ -55,7 +56,8 @@ def _number(row: Row, column: str) -> float:
 
 def _table(rows: list[Row], several: bool, room: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    columns = [c for c in _columns(several) if room >= _DISPENSABLE.get(c[0], 0)]
+    beside = any(row.also for row in rows)
+    columns = [c for c in _columns(several) if room >= _DISPENSABLE.get(c[0], 0) and (beside or c[0] != "beside")]
     for header, justify, _ in columns:
         first = header == "weight"
         table.add_column(header, justify=justify, overflow="fold", no_wrap=not first, min_width=14 if first else None)
@@ -77,7 +79,17 @@ def _columns(several: bool) -> list[tuple[str, Literal["left", "right"], Callabl
         ("stable\nrank", "right", lambda r: Text(_rank(r.stable_rank))),
         ("evidence", "left", lambda r: Text(r.evidence or "", style=_STYLE.get(r.evidence or "", ""))),
         ("method", "left", lambda r: Text(r.method)),
+        ("beside", "left", lambda r: Text("\n".join(f"{b.name} {interval(b)}" for b in r.also))),
     ]
+
+
+def interval(beside: Beside) -> str:
+    """A further number in a few digits: one where both ends agree in them, else what is known of it."""
+    lower, upper = number(beside.lower, down=True), number(beside.upper, down=False)
+    if beside.lower is None:
+        return f"≤ {upper}" if beside.upper is not None else "not found"
+    close = beside.upper is not None and beside.upper <= beside.lower * (1 + 2e-4)
+    return upper if close else f"{lower} … {upper}"
 
 
 def number(value: float | None, *, down: bool) -> str:
@@ -103,10 +115,8 @@ def _rank(interval: tuple[float, float] | None) -> str:
 def summary(report: Report) -> list[str]:
     """What the numbers are, what was left out, and what to know, in sentences."""
     lines = [_verdict(report), *_left_out(report)]
-    lines += [
-        f"{display_name(r.name)}: {r.status}: {r.reason}" for r in report.rows if r.status in ("undefined", "refused")
-    ]
-    lines += [f"{display_name(r.name)}: {r.reason}" for r in report.rows if r.status == "measured" and r.reason]
+    lines += repeated(r for r in report.rows if r.status in ("undefined", "refused"))
+    lines += repeated(r for r in report.rows if r.status == "measured" and r.reason)
     lines += [f"{f.code}: {f.message}" for f in report.findings if not f.row]
     if not report.complete:
         lines.append("This report is INCOMPLETE: not everything given was measured.")
@@ -123,8 +133,10 @@ def _verdict(report: Report) -> str:
     risk = f"; all hold together but with probability ≤ {odds:.0e}" if odds else ""
     seconds = sum(row.seconds for row in measured)
     worst = max(measured, key=lambda r: r.upper if r.upper is not None else -1.0)
+    derived = sum(row.derived for row in measured)
+    count = f"{len(measured) - derived} weights" + (f" and {derived} operators made of them" if derived else "")
     return (
-        f"{len(measured)} weights measured in {seconds:.2f} s ({evidence}{risk}). σ₁ is the spectral norm, the largest "
+        f"{count} measured in {seconds:.2f} s ({evidence}{risk}). σ₁ is the spectral norm, the largest "
         f"singular value, of the real matrix stored; largest: {display_name(worst.name)}, "
         f"σ₁ ≤ {number(worst.upper, down=False)}."
     )

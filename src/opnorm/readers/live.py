@@ -1,0 +1,61 @@
+"""A live PyTorch model, read as a checkpoint: every parameter and persistent buffer, each layer by its rule.
+
+The model is only looked at. No module of it is called, no hook is set, no buffer, gradient, flag or random state
+changes; entries are read where they live and never copied as a whole. Names are those of `state_dict`. A module whose
+class has no rule holds weights whose use is not known: a matrix is then measured as the plain matrix, and says so;
+anything of more dimensions is refused. What is computed from other tensors (parametrizations, weight norm) is
+measured as what is served. A tensor that several modules share is counted once.
+
+The way: tensors (`live_tensors`) → modules and their rules (`live_walk`, `opnorm.layers.module_rules`) → entries;
+sizes inside the model come from a run of a copy without weights (`trace`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from opnorm.errors import UnsupportedInput
+from opnorm.layers.modules import MODULE, qualified
+from opnorm.layers.plan import Layer
+from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor
+from opnorm.readers.live_tensors import stored_tensors
+from opnorm.readers.live_walk import Walk
+from opnorm.readers.memory import MemoryCheckpoint
+from opnorm.readers.trace import InputShape, sizes_of
+
+
+def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckpoint:
+    """The layers of a `torch.nn.Module`.
+
+    input_shape: of one example, without the batch, such as (3, 224, 224); a tuple of shapes or a mapping from
+    argument names for several inputs. With it, convolutions are measured at the size they see and BatchNorms are
+    folded into what feeds them; without, for any size. `UnsupportedInput` for what is no module.
+    """
+    if not is_module(model):
+        raise UnsupportedInput(
+            f"a {type(model).__name__} is no torch.nn.Module: give a model, or a dictionary of arrays"
+        )
+    return ModelCheckpoint(model, input_shape)
+
+
+def is_module(model: Any) -> bool:
+    """Whether an object is a live PyTorch module."""
+    return any(qualified(kind) == MODULE for kind in type(model).__mro__) and not isinstance(model, type)
+
+
+class ModelCheckpoint(MemoryCheckpoint):
+    """A live model; see the head of this file."""
+
+    def __init__(self, model: Any, input_shape: InputShape | None = None) -> None:
+        stored = stored_tensors(model)
+        self._arrays = {s.name: s.tensor.detach() for s in stored if not s.problem}
+        tensors = [Tensor(s.name, s.dtype, s.shape, 0 if s.first else s.nbytes) for s in stored]
+        total = sum(t.nbytes for t in tensors)
+        Checkpoint.__init__(self, [SourceFile(f"<{type(model).__name__}>", "memory", total)], tensors)
+        self._layers = Walk(model, stored, tensors, sizes_of(model, input_shape)).layers()
+
+    @cached_property
+    def plan(self) -> list[Layer]:
+        """See `Checkpoint.plan`."""
+        return self._layers
