@@ -90,7 +90,7 @@ def _fits(kernel, size, case):
 
 
 def operator(kernel, size, case):
-    return Convolution(kernel, None if size is None else (kernel.shape[1] * case["groups"], *size), **case)
+    return Convolution(kernel, None if size is None else (kernel.shape[1] * case.get("groups", 1), *size), **case)
 
 
 def matrix(kernel, size, case):

@@ -49,6 +49,10 @@ def test_no_public_function_shares_a_name_with_a_module():
     assert not modules & set(opnorm.__all__)
 
 
+RUN_USERS_CODE = {"torch_trace.py", "torch_modules.py"}
+"""A model's own forward or parametrization may raise anything; what it raised becomes the reason of a row."""
+
+
 def test_files_and_functions_are_short():
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
@@ -59,7 +63,7 @@ def test_files_and_functions_are_short():
             if isinstance(node, ast.ExceptHandler):
                 names = ast.dump(node.type) if node.type else "bare"
                 assert "bare" not in names
-                assert "'Exception'" not in names, path
+                assert "'Exception'" not in names or path.name in RUN_USERS_CODE, path
 
 
 def test_errors_derive_from_one_base():

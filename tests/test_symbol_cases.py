@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opnorm.bound import Evidence
-from opnorm.linalg import at_size
+from opnorm.linalg import at_size, by_groups
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from symbol_cases import matrix, operator, random_case
@@ -49,6 +49,7 @@ def run_forced(count, seed, monkeypatch):
     """No Gram matrix: violations among bounds at a size, and for any size."""
     for name in ("GRAM_SIDE", "IMPLICIT_SIDE", "_GRAM_WORK"):
         monkeypatch.setattr(at_size, name, 0)
+    monkeypatch.setattr(by_groups, "GRAM_SIDE", -1)
     rng, violations = np.random.default_rng(seed), []
     for _ in range(count):
         kernel, size, case = random_case(rng, MODES)
@@ -93,3 +94,47 @@ def test_two_thousand_cases(monkeypatch):
 @pytest.mark.slow
 def test_twenty_thousand_cases(monkeypatch):
     check(12000, 4000, 4000, 1000, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "stride", "dilation"),
+    [
+        ((36, 40, 3), (20,), 1, 1),
+        ((40, 34, 4), (30,), 2, 1),
+        ((34, 33, 3, 3), (5, 4), 1, 1),
+        ((70, 33, 2), (18,), 1, 2),
+    ],
+)
+def test_many_channels_by_symbol(shape, size, stride, dilation, monkeypatch):
+    """Sides beyond the stacked ones: single factorizations, estimates by Lanczos."""
+    for name in ("GRAM_SIDE", "IMPLICIT_SIDE", "_GRAM_WORK"):
+        monkeypatch.setattr(at_size, name, 0)
+    kernel = np.random.default_rng(shape[0]).standard_normal(shape).astype(np.float32)
+    axes = len(size)
+    case = {
+        "stride": (stride,) * axes,
+        "dilation": (dilation,) * axes,
+        "padding": ((1, 1),) * axes,
+        "padding_mode": "zeros",
+        "groups": 1,
+    }
+    sigma, slack = truth(kernel, size, case)
+    bracket = proved(kernel, size, case)
+    assert holds(bracket, sigma, slack)
+    assert bracket.width < 0.08
+    anywhere = proved(kernel, None, case)
+    assert anywhere.upper >= sigma
+    assert anywhere.width <= 0.01
+
+
+@pytest.mark.parametrize("width", [3.0, 1e-9, 1e-15])
+@pytest.mark.parametrize(("size", "mode"), [(None, "zeros"), ((30, 30), "circular")])
+def test_any_width_is_answered(size, mode, width):
+    """Wider than the norm, and beyond float64: what was reached is said."""
+    kernel = np.random.default_rng(0).standard_normal((3, 4, 3, 3))
+    settings = {"padding": 1, "padding_mode": mode}
+    found = measure_operator(operator(kernel, size, settings), Request(Evidence.PROVED, width))
+    bracket = found.bracket("proved")
+    assert found.method == "symbol"
+    assert bracket.width <= max(width, 1e-9)
+    assert ("reached" in found.note) == (bracket.width > width)

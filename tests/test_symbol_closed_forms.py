@@ -8,7 +8,7 @@ from scipy.linalg import hadamard
 
 from opnorm.bound import Evidence
 from opnorm.errors import UndefinedNorm, UnsupportedInput
-from opnorm.linalg import at_size
+from opnorm.linalg import at_size, by_symbol
 from opnorm.linalg.by_symbol import ANY_SIZE, UNKNOWN_SETTINGS, BareKernel
 from opnorm.linalg.convolution import Convolution
 from opnorm.linalg.measure import measure_operator
@@ -208,3 +208,17 @@ def test_every_evidence_is_served(evidence):
     for size in (None, (40, 30, 30), (40, 6, 6)):
         found = measure_operator(Convolution(kernel, size, padding=1), Request(evidence))
         assert found.bracket(evidence).width <= 0.01
+
+
+def test_too_many_taps_are_bounded_by_the_flattened_kernel(monkeypatch):
+    monkeypatch.setattr(by_symbol, "MOST_LAG_ENTRIES", 0)
+    rng = np.random.default_rng(10)
+    for evidence in (Evidence.PROVED, Evidence.PROBABLE, Evidence.ESTIMATE):
+        for _ in range(40):
+            kernel, size, case = random_case(rng)
+            value = np.linalg.norm(matrix(kernel, size, case), 2)
+            found = measure_operator(operator(kernel, None, case), Request(evidence)).bracket("probable")
+            assert value * (1 - 1e-12) <= found.upper
+            assert found.lower <= found.upper
+            assert found.upper <= 1.02 * math.sqrt(math.prod(kernel.shape[2:])) * found.lower
+    assert "too many taps" in measure_operator(Convolution(np.ones((2, 2, 3))), Request()).note

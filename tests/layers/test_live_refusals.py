@@ -264,13 +264,15 @@ class Feeds(nn.Module):
             return self.bn(y)
         if self.how == "twice":
             return self.bn(self.conv(y))
+        if self.how == "again":
+            return self.bn(self.conv(self.bn(y)))
         if self.how == "view":
             kept = y.view(y.shape)
             return self.bn(y) * kept
         return self.bn(y)
 
 
-@pytest.mark.parametrize("how", ["shared", "returned", "through", "changed", "twice", "view", "alone"])
+@pytest.mark.parametrize("how", ["shared", "returned", "through", "changed", "twice", "again", "view", "alone"])
 def test_only_what_feeds_a_batch_norm_alone_is_folded(how):
     model = Feeds(how).double().eval()
     rows = rows_of(model, (2, 5))

@@ -258,6 +258,21 @@ def test_batch_norm_folded_into_a_convolution(dtype, groups, transposed):
     assert bracket.width <= 0.0101
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_folded_float32_kernel_is_exact_in_rationals(transposed):
+    kernel = RNG.standard_normal((4, 3, 2)).astype(np.float32)
+    size = 3 if transposed else 4
+    arrays = {"c": kernel, "w": RNG.standard_normal(size), "v": RNG.uniform(0.1, 3, size)}
+    layer = convolution("c", kernel.shape, "float32", settings={"transposed": transposed}, input_shape=(12 // size, 5))
+    names = {"weight": "w", "running_var": "v"}
+    near = folded_batch_norm(layer, names, eps=1e-5, label="bn", transposed=transposed).build(arrays)
+    short, _ = shortened(normalizing_scales(arrays["w"], arrays["v"], 1e-5)[0])
+    assert near.absolute == 0
+    for index in np.ndindex(kernel.shape):
+        scale = short[index[1 if transposed else 0]]
+        assert Fraction(float(near.operator.kernel[index])) == Fraction(float(kernel[index])) * Fraction(float(scale))
+
+
 def test_near_moves_every_bound_outward():
     matrix = aslinearoperator(np.diag([3.0, 1.0]))
     near = measured(Near(matrix, relative=0.01, absolute=0.5), "proved", 1e-6).bracket("proved")

@@ -144,7 +144,7 @@ def test_the_files_that_are_mutated_are_sound(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", [*KINDS, "pickle"])
 def test_mutants_load_or_are_refused(kind, tmp_path, watched):
-    count = 600
+    count = 400
     made = list(mutants(kind, count, 1))
     outcomes(tmp_path, made[:20])
     watched.clear()

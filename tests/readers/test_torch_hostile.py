@@ -14,10 +14,11 @@ from opnorm.errors import CheckpointError
 from opnorm.readers import open_checkpoint
 
 CANARY = f"open({MARKER!r}, 'w').close()\ndef run(*_):\n    open({MARKER!r}, 'w').close()\n"
-LONG = ("pickle: opcode bomb", "pickle: memo bomb")  # millions of steps, slow when traced
+LONG = ("pickle: opcode bomb", "pickle: memo bomb")  # millions of steps
+ALL = [pytest.param(case, marks=pytest.mark.slow) if case in LONG else case for case in CASES]
 BOMBS = [
-    pytest.param(case, marks=pytest.mark.slow) if case in LONG else case
-    for case in CASES
+    param
+    for case, param in zip(CASES, ALL, strict=True)
     if any(word in case for word in ("bomb", "laughs", "deep lists", "of 2^"))
 ]
 
@@ -37,7 +38,7 @@ def test_there_are_enough_of_them():
     assert len(CASES) > 200
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ALL)
 def test_refused_with_a_reason_and_nothing_run(case, tmp_path, cage):
     path = CASES[case].write(tmp_path)
     start = time.process_time()

@@ -67,7 +67,8 @@ def test_names(case, tmp_path):
 )
 def test_optimizers_by_key(key, tmp_path):
     found = names({"model": {"w": A}, key: {"momentum": {"w": B}}}, tmp_path)
-    assert found == {"w": 1, f"optimizer_state.{key}.momentum.w": 2}
+    prefix = "optimizer" if key == "optimizer" else f"optimizer_state.{key}"
+    assert found == {"w": 1, f"{prefix}.momentum.w": 2}
     assert [identify(n, "float32", (2, 2)).status for n in found] == ["weight", "optimizer"]
 
 

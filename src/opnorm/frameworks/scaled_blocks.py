@@ -48,10 +48,14 @@ class ScaledBlocks(StoredMatrix):
         self.codes, self.block = codes, block
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._scaled(start, stop, np.float64)
+
+    def _scaled(self, start: int, stop: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         part = self.codes[:, start:stop]
-        wide = embed(part)[0].astype(np.float64) if isinstance(part, np.ndarray) else _streamed(part)
+        host = embed(part)[0] if isinstance(part, np.ndarray) else _streamed(part)
+        wide = host.astype(dtype)
         high, across = self.block
-        columns = self.scales[:, np.arange(start, stop) // across]
+        columns = self.scales[:, np.arange(start, stop) // across].astype(dtype)
         for band in range(len(self.scales)):
             wide[band * high : (band + 1) * high] *= columns[band]
         return wide
@@ -69,8 +73,15 @@ class ScaledBlocks(StoredMatrix):
         return self.T if self.shape[0] > self.shape[1] else self
 
     def gram(self, block: Block) -> Float64:
-        """See `LinearOperator.gram`."""
-        return self.gram64(np.asarray(block, dtype=np.float64))
+        """See `LinearOperator.gram`; explored in float32, whose rounding the float64 pass settles."""
+        if self.exponent:
+            return self.gram64(np.asarray(block, dtype=np.float64))
+        x = block.astype(np.float32)
+        total, width = np.zeros(x.shape, dtype=np.float32), self.block_width
+        for start in range(0, self.shape[1], width):
+            part = self._scaled(start, min(start + width, self.shape[1]), np.float32)
+            total += part @ (part.T @ x)
+        return total.astype(np.float64)
 
 
 def _exact(scales: Any) -> Float64:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from opnorm.linalg.hermitian import Flags, certified, rayleigh
+from opnorm.linalg.hermitian import Flags, certified, rayleigh, slack
 from opnorm.linalg.peak import FINE, Peak, climb, estimates
 from opnorm.linalg.rounding import up
 from opnorm.linalg.symbol import GramSymbol, Integers
@@ -24,12 +24,15 @@ from opnorm.linalg.symbol import GramSymbol, Integers
 SHARE = 0.95
 """Of the width asked for, what the target takes; the rest is left to rounding."""
 
-MOST_WORK = 4e13
-"""Real multiplications before the target is widened: an hour on one slow core."""
+MOST_WORK = 1e13
+"""Real multiplications before the target is widened: about ten minutes on one core."""
 
 MOST_BITS = 50
 """Denominators stay below 2⁵⁰, so that fractions have exact parts in float64."""
 
+_COARSE = 0.15
+_MANY = 1000
+_OVERHEAD = 2e6
 _STARTS = 3
 _CLIMB = 0.01
 _ESTIMATE_SHARE = 0.98
@@ -140,24 +143,42 @@ class Search:
         if self.peak is None or lower > self.lower:
             self.peak, self.lower = peak, lower
         if self.fixed is None:
-            self.target = max(self.target, self.lower * (1 + SHARE * self.width) ** 2)
+            self.target = max(self.target, self.least_target(self.width))
+
+    def least_target(self, width: float) -> float:
+        """Λ for a width, but no closer to the lower bound than rounding allows a proof to come."""
+        return least_target(self.symbol, self.lower, width)
 
     def widen(self) -> None:
         """A target twice as far above the lower bound."""
-        excess = math.sqrt(self.target / self.lower) - 1 if self.lower else 1.0
-        self.target = max(self.target * 1.01, self.lower * (1 + 2 * excess) ** 2)
+        self.target += max(self.target - self.lower, 2.0**-40 * self.target)
+
+    def spend(self, estimates: int, certificates: int) -> None:
+        """Count work in real multiplications; small matrices cost their overhead."""
+        side = float(self.symbol.side)
+        self.certificates += certificates
+        self.work += estimates * (_OVERHEAD + 40 * side**2) + certificates * (_OVERHEAD + 4 / 3 * side**3)
+
+
+def least_target(symbol: GramSymbol, lower: float, width: float) -> float:
+    """See `Search.least_target`."""
+    rounding = 8 * float(symbol.error.max()) + (8 * slack(symbol.side) + 2.0**-40) * lower
+    return max(lower * (1 + SHARE * width) ** 2, lower + rounding)
 
 
 def explore(symbol: GramSymbol, width: float) -> Search:
     """Sample coarsely and climb from the best samples: a PROVED lower bound on the supremum of λ, no upper one."""
     search = Search(symbol, width)
-    coarse, _ = cover(symbol, 0.15)
-    cells = coarse.first()
-    numerators = coarse.frequencies(cells, 0)
+    coarse, _ = cover(symbol, _COARSE)
+    cells, level = coarse.first(), 0
+    if len(cells) * symbol.groups <= _MANY:
+        cells, level = coarse.split(cells).reshape(-1, cells.shape[1]), 1
+    cells = cells if len(cells) else coarse.first()  # no axis to split
+    numerators, denominator = coarse.frequencies(cells, level), coarse.denominator(level)
     groups = np.repeat(np.arange(symbol.groups), len(cells))
-    tops = estimates(symbol, groups, np.tile(numerators, (symbol.groups, 1)), coarse.denominator(0))
+    tops = estimates(symbol, groups, np.tile(numerators, (symbol.groups, 1)), denominator)
     for index in np.argsort(tops)[::-1][:_STARTS]:
-        search.climb_from(int(groups[index]), numerators[index % len(cells)], coarse.denominator(0))
+        search.climb_from(int(groups[index]), numerators[index % len(cells)], denominator)
     return search
 
 
@@ -203,7 +224,7 @@ def _settle(search: Search, known: Cover, groups: Integers, cells: Integers, lev
     unproved = np.ones(len(cells), dtype=np.bool_)
     if estimate:
         tops = estimates(symbol, groups, numerators, denominator)
-        search.work += 40.0 * len(cells) * symbol.side**2
+        search.spend(len(cells), 0)
         best = int(np.argmax(tops))
         if tops[best] > search.lower:
             search.climb_from(int(groups[best]), numerators[best], denominator)
@@ -212,8 +233,7 @@ def _settle(search: Search, known: Cover, groups: Integers, cells: Integers, lev
         tried = np.arange(len(cells))
     ceilings = np.full(len(tried), search.target * share)
     proofs = certified(symbol, groups[tried], numerators[tried], denominator, ceilings)
-    search.certificates += len(tried)
-    search.work += len(tried) * 4 / 3 * float(symbol.side) ** 3
+    search.spend(0, len(tried))
     unproved[tried[proofs]] = False
     return unproved
 

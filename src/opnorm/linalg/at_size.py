@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from opnorm.bound import Bound, Evidence
 from opnorm.linalg.any_size import SHARE, Search, explore, prove
+from opnorm.linalg.by_groups import by_groups
 from opnorm.linalg.convolution import Convolution
 from opnorm.linalg.finite import finite_lower
 from opnorm.linalg.geometry import Geometry
@@ -25,7 +26,7 @@ from opnorm.linalg.padding import multiplicity
 from opnorm.linalg.plan import GRAM_SIDE, IMPLICIT_SIDE
 from opnorm.linalg.request import Found, Request, proved, relative_width, shortfall
 from opnorm.linalg.rounding import down, ldexp_down, ldexp_up, up
-from opnorm.linalg.symbol import GramSymbol, Taps, gram_symbol, taps
+from opnorm.linalg.symbol import MOST_LAG_ENTRIES, GramSymbol, Taps, gram_symbol, taps
 from opnorm.linalg.twisted import circulant, exact_periods, periods, twisted
 
 METHOD = "symbol"
@@ -35,6 +36,8 @@ _GRAM_WORK = 5e11
 
 _TWISTED_SHARE = 0.2
 """About what the best phases leave of the gap between a finite size and any size."""
+
+_ROUNDS = 3
 
 _REMEDY = "the symbol is no closer at this size; --evidence probable is"
 
@@ -46,12 +49,15 @@ def at_size(conv: Convolution, request: Request) -> Found | None:
     if known is None:
         return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1)
     exact = exact_periods(conv.geometry)
-    if exact is not None:
+    if exact is not None and known.lag_entries <= MOST_LAG_ENTRIES:
         return _circulant(conv, known, exact, request)
     rows, columns = sorted(conv.shape)
     certain = request.evidence is Evidence.PROVED
-    if rows <= (GRAM_SIDE if certain else IMPLICIT_SIDE):
+    if rows <= (GRAM_SIDE if certain else IMPLICIT_SIDE) or known.lag_entries > MOST_LAG_ENTRIES:
         return None
+    by_group = by_groups(conv, known, inner, copies, request)
+    if by_group is not None:
+        return by_group
     if not certain and (copies > 1 or _TWISTED_SHARE * _gap(known, inner) > request.width):
         return None
     bounds, passes = _bracket(conv, known, inner, copies, request)
@@ -109,15 +115,21 @@ def _bracket(
 ) -> tuple[tuple[Bound, ...], int]:
     symbol = gram_symbol(known)
     search = explore(symbol, request.width)
-    lower, passes = finite_lower(conv, known, search.seen, 0.05 * request.width)
-    bounds: tuple[Bound, ...] = (proved("lower", lower, METHOD),)
-    aimed = ldexp_down(lower, -known.exponent) * (1 + SHARE * request.width)
-    target = down(aimed * aimed / copies, 8)
     settle = request.evidence is Evidence.PROVED
-    top = _upper(symbol, search, inner, target, settle=settle)
+    lower, passes, top = 0.0, 1, None
+    for _ in range(_ROUNDS):
+        highest = search.lower
+        found, made = finite_lower(conv, known, search.seen, request.width)
+        lower, passes = max(lower, found), passes + made
+        aimed = ldexp_down(lower, -known.exponent) * (1 + SHARE * request.width)
+        target = down(aimed * aimed / copies, 8)
+        top = _upper(symbol, search, inner, target, settle=settle)
+        if (top is not None and top <= up(target)) or search.lower <= highest * (1 + 0.1 * request.width):
+            break  # proved, or the search met no higher peak from which the lower bound could be improved
+    bounds: tuple[Bound, ...] = (proved("lower", lower, METHOD),)
     if top is not None and math.isfinite(value := ldexp_up(up(math.sqrt(up(top * copies))), known.exponent)):
         bounds += (proved("upper", value, METHOD),)
-    return bounds, passes + 1
+    return bounds, passes
 
 
 def _upper(symbol: GramSymbol, search: Search, inner: Geometry, target: float, *, settle: bool) -> float | None:
@@ -127,6 +139,8 @@ def _upper(symbol: GramSymbol, search: Search, inner: Geometry, target: float, *
     anywhere = Search(symbol, search.width, fixed=target, peak=search.peak, lower=search.lower)
     if room > 0.1 * search.width and _predicted(symbol, room) < math.prod(counts) / 2:
         found = prove(anywhere)
+        search.seen += anywhere.seen
+        search.lower = max(search.lower, anywhere.lower)
         if found is not None:
             return found
     proof = twisted(symbol, counts, search.seen, target, settle=settle)
@@ -134,7 +148,7 @@ def _upper(symbol: GramSymbol, search: Search, inner: Geometry, target: float, *
     if not settle or (proof is not None and proof <= up(enough)):
         return proof  # or no closer to the norm at this size than the supremum over all sizes is
     free = Search(symbol, search.width, peak=search.peak, lower=search.lower)
-    free.target = search.lower * (1 + SHARE * search.width) ** 2
+    free.target = free.least_target(search.width)
     return min((bound for bound in (proof, prove(free)) if bound is not None), default=None)
 
 

@@ -9,11 +9,13 @@ Guarantee: PROVED, but for flattened kernels, which have the evidence asked for.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opnorm.bound import Bound, Evidence
 from opnorm.errors import UndefinedNorm, UnsupportedInput
 from opnorm.linalg.any_size import explore, prove
 from opnorm.linalg.at_size import METHOD, at_size
@@ -23,7 +25,7 @@ from opnorm.linalg.geometry import Geometry, geometry
 from opnorm.linalg.operator import Block, LinearOperator
 from opnorm.linalg.request import Found, Request, proved, shortfall
 from opnorm.linalg.rounding import down, ldexp_down, ldexp_up, up
-from opnorm.linalg.symbol import gram_symbol, taps
+from opnorm.linalg.symbol import MOST_LAG_ENTRIES, Taps, gram_symbol, taps
 
 ANY_SIZE = "supremum over all input sizes"
 
@@ -72,6 +74,8 @@ def any_size(kernel: NDArray[Any], known: Geometry, request: Request) -> Found:
     symbols = taps(kernel, known)
     if symbols is None:
         return _zero()
+    if symbols.lag_entries > MOST_LAG_ENTRIES:
+        return _coarse(symbols, _copies(known), request)
     search = explore(gram_symbol(symbols), request.width)
     top = prove(search)  # which may raise the lower bound
     lower = proved("lower", ldexp_down(down(math.sqrt(search.lower)), symbols.exponent), METHOD)
@@ -84,6 +88,22 @@ def any_size(kernel: NDArray[Any], known: Geometry, request: Request) -> Found:
     elif short := shortfall(bounds, request, _REMEDY):
         notes.append(short)
     return Found(bounds, METHOD, 1, "; ".join(notes))
+
+
+def _coarse(symbols: Taps, copies: int, request: Request) -> Found:
+    """σ₁([P_q]_q) ≤ sup σ₁(F) ≤ √(orders)·σ₁([P_q]_q): F(ω) is [P_q]_q times a matrix of norm √(orders)."""
+    orders = math.prod(symbols.values.shape[2:-1])
+    asked = replace(request, evidence=max(request.evidence, Evidence.PROBABLE))
+    found = [_flattened(group, asked).bounds for group in symbols.values]
+    lower = max(bound.value for bounds in found for bound in bounds if bound.side == "lower")
+    uppers = [min((b for b in bounds if b.side == "upper"), key=lambda b: b.value) for bounds in found]
+    top = up(max(bound.value for bound in uppers) * math.sqrt(up(orders * copies)), 8)
+    odds = min(0.5, math.fsum(bound.failure_probability for bound in uppers))
+    bounds = (
+        proved("lower", ldexp_down(lower, symbols.exponent), METHOD),
+        Bound("upper", ldexp_up(top, symbols.exponent), min(b.evidence for b in uppers), METHOD, odds),
+    )
+    return Found(bounds, METHOD, 1, f"{ANY_SIZE}; too many taps for its symbol, bounded by the flattened kernel")
 
 
 def _copies(known: Geometry) -> int:

@@ -21,22 +21,28 @@ from opnorm.linalg.rounding import TINY, Float64, down, frobenius_up, gamma, lde
 from opnorm.linalg.symbol import Complex128, Taps
 
 MOST_STEPS = 16
+_GAIN = 0.05
 _MODES = 2
 _RANDOM = 2
 
 
-def finite_lower(conv: Convolution, known: Taps, peaks: Sequence[Peak], tolerance: float) -> tuple[float, int]:
-    """A lower bound on the norm of the sized operator, and the passes made."""
+def finite_lower(conv: Convolution, known: Taps, peaks: Sequence[Peak], width: float) -> tuple[float, int]:
+    """A lower bound on the norm of the sized operator, and the passes made.
+
+    Stops within a fifth of `width` of the highest peak, which no size exceeds, or where a pass gains little.
+    """
     forward, exponent = centered(conv.T if conv.transposed else conv)
     rows, columns = forward.shape
     start = _start(conv, known, peaks)
     wide = forward if rows <= columns else forward.T
     lanczos = BlockLanczos(wide.gram, start if rows <= columns else np.asarray(forward.rmatmat(start), np.float64))
+    highest = max(peak.value for peak in peaks)
+    enough = math.ldexp(highest, 2 * (known.exponent - exponent)) / (1 + 0.2 * width) ** 2
     before, top = 0.0, 0.0
-    while not lanczos.spent(MOST_STEPS):
+    while not lanczos.spent(MOST_STEPS) and top < enough:
         lanczos.step()
         before, top = top, float(np.linalg.eigvalsh(lanczos.projection)[-1])
-        if lanczos.passes > 2 and top <= before * (1 + tolerance):
+        if lanczos.passes > 2 and top <= before * (1 + _GAIN * width):
             break
     vector = (lanczos.basis @ lanczos.top()[1])[:, None]
     return ldexp_down(_quotient(wide, vector), exponent), lanczos.passes + 1

@@ -41,8 +41,7 @@ def _below(matrices: Complex128, tops: Float64) -> Flags:
     if side == 1:
         return np.asarray(matrices[:, 0, 0].real <= tops)
     conventional = factors_conventionally()
-    slack = _slack(side) if conventional else 8 * _slack(side)
-    shifts = tops * (1 - slack - 8 * UNIT)
+    shifts = tops * (1 - (1 if conventional else 8) * slack(side) - 8 * UNIT)
     diagonal = np.einsum("fii->fi", matrices)
     originals = diagonal.real.copy()
     np.negative(matrices, out=matrices)
@@ -62,7 +61,7 @@ def _below(matrices: Complex128, tops: Float64) -> Flags:
     return answers
 
 
-def _slack(side: int) -> float:
+def slack(side: int) -> float:
     """Of τ: theorem C's g/(1−g)·tr M with tr M ≤ m·τ(1+2⁻⁴¹), and ω for each diagonal entry's rounding."""
     g = math.sqrt(2) * gamma(2 * (side + 2))
     return up((g / (1 - g)) * side * (1 + 2.0**-40) + 2 * UNIT, 16)

@@ -31,6 +31,9 @@ PHASE_ERROR = 32 * UNIT
 """Bounds the errors of cos 2πt and sin 2πt, |t| ≤ ½ a rounded fraction: three roundings of an angle of at most π
 (9.5u), and 22u for the functions themselves, which good libraries keep below 8u."""
 
+MOST_LAG_ENTRIES = 1 << 28
+"""Beyond this (2 GB) the lags are not formed."""
+
 _CHUNK = 1 << 21
 """Entries of the matrices held at a time."""
 
@@ -52,6 +55,12 @@ class Taps:
     def degrees(self) -> tuple[int, ...]:
         """The largest order on each axis, in steps."""
         return tuple(count - 1 for count in self.values.shape[2:-1])
+
+    @property
+    def lag_entries(self) -> int:
+        """Entries of all C_d, d ≥ 0."""
+        lags = (math.prod(2 * degree + 1 for degree in self.degrees) + 1) // 2
+        return int(lags * self.values.shape[0] * self.values.shape[1] ** 2)
 
     def at(self, group: int, numerators: Integers, denominator: int) -> Complex128:
         """F_g at one frequency, m × n; not a proof of anything."""

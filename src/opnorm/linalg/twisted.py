@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opnorm.linalg.any_size import SHARE
+from opnorm.linalg.any_size import least_target
 from opnorm.linalg.geometry import Geometry
 from opnorm.linalg.hermitian import certified, rayleigh
 from opnorm.linalg.peak import Peak, estimates, peak_scalar, scalar_values, top_vector
-from opnorm.linalg.rounding import Float64, up
+from opnorm.linalg.rounding import up
 from opnorm.linalg.symbol import GramSymbol, Integers
 
 PHASES = 8
@@ -29,6 +29,7 @@ PHASES = 8
 
 _MOST_POINTS = 2e7
 _TRIED = 3
+_FIRST = 8
 _RAISES = 40
 
 
@@ -91,37 +92,49 @@ def twisted(
     Otherwise None, or with `settle` the least that the phases tried allow.
     """
     best = math.inf
-    for phase in itertools.islice(_phases(symbol, counts, peaks), _TRIED):
+    for phase in itertools.islice(_phases(symbol, counts, peaks), _TRIED if settle else 1):
         chosen = grid(counts, phase, symbol.steps)
-        tops = _tops(symbol, chosen)
-        least = float(tops.max())
-        if least > target and not (settle and least * 1.001 < best):
+        least, highest = _tops(symbol, chosen)
+        if not settle and (least > target or not _all_below(symbol, chosen, highest, target)):
             continue
-        proof = _raised(symbol, chosen, max(target, least * (1 + 2.0**-20)), settle=settle)
-        if proof is not None:
-            best = min(best, proof)
-        if best <= target * (1 + 2.0**-40):
+        if least * 1.001 < best or least <= target:
+            best = min(best, _raised(symbol, chosen, max(target, least * (1 + 2.0**-20)), settle=settle))
+        if best <= up(target):
             break
     return best if best < math.inf else None
 
 
-def _raised(symbol: GramSymbol, chosen: Grid, value: float, *, settle: bool) -> float | None:
-    """Certify a whole grid; with `settle` raise the bound until what failed passes."""
+def _tops(symbol: GramSymbol, chosen: Grid) -> tuple[float, Integers]:
+    """The largest estimate over a grid, and the pairs where estimates are largest."""
+    tops = estimates(symbol, *_pairs(symbol, chosen), chosen.denominator)
+    return float(tops.max()), np.argsort(tops)[-_FIRST:]
+
+
+def _all_below(symbol: GramSymbol, chosen: Grid, pairs: Integers, ceiling: float) -> bool:
+    """Certify a few pairs before all of them."""
     groups, numerators = _pairs(symbol, chosen)
-    for attempt in range(_RAISES):
+    ceilings = np.full(len(pairs), ceiling)
+    return bool(certified(symbol, groups[pairs], numerators[pairs], chosen.denominator, ceilings).all())
+
+
+def _raised(symbol: GramSymbol, chosen: Grid, value: float, *, settle: bool) -> float:
+    """Certify a whole grid; with `settle` raise the bound until what failed passes. Else infinity."""
+    groups, numerators = _pairs(symbol, chosen)
+    for attempt in range(_RAISES if settle else 1):
         proofs = certified(symbol, groups, numerators, chosen.denominator, np.full(len(groups), value))
         if proofs.all():
             return up(value)
-        if not settle:
-            return None
         groups, numerators = groups[~proofs], numerators[~proofs]
         value *= 1 + 0.002 * 1.3**attempt
-    return None
+    return math.inf
 
 
-def _tops(symbol: GramSymbol, chosen: Grid) -> Float64:
+def unsettled_groups(symbol: GramSymbol, counts: Sequence[int], target: float) -> Integers:
+    """The groups that the classical circulant does not prove to be at most `target`."""
+    chosen = grid(counts, (0,) * len(counts), symbol.steps)
     groups, numerators = _pairs(symbol, chosen)
-    return estimates(symbol, groups, numerators, chosen.denominator)
+    proofs = certified(symbol, groups, numerators, chosen.denominator, np.full(len(groups), target))
+    return np.unique(groups[~proofs])
 
 
 def _pairs(symbol: GramSymbol, chosen: Grid) -> tuple[Integers, Integers]:
@@ -140,8 +153,7 @@ def circulant(symbol: GramSymbol, counts: Sequence[int], width: float) -> tuple[
             at = int(groups[index]), numerators[index], chosen.denominator
             _, vector = top_vector(symbol, *at, 0.1 * width)
             lower = max(lower, rayleigh(symbol, *at, vector))
-        floor = 4 * float(symbol.error.max())  # a circulant that is zero but for rounding
-        target = max(lower * (1 + SHARE * width) ** 2, target * (1 + 0.1 * width), floor)
+        target = max(least_target(symbol, lower, width), target * (1 + 0.1 * width))
         ceilings = np.full(len(groups), target)
         open_ones = ~certified(symbol, groups, numerators, chosen.denominator, ceilings)
         if not open_ones.any():

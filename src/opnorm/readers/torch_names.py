@@ -2,7 +2,8 @@
 
 A name is the path of keys, joined by dots. The keys that wrap a whole state dict (`state_dict`, `model`, …) are left
 out where exactly one of them is there and the names stay distinct. What lies in an optimizer's state (a dictionary
-with `state` and `param_groups`, or a key such as `optimizer_states` at the top) begins with `optimizer_state.`.
+with `state` and `param_groups`, or a key such as `optimizer_states` at the top) begins with `optimizer.` or
+`optimizer_state.`, by which it is known.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _wrappers(root: Any, leaves: list[Leaf]) -> Path:
 
 def _name(leaf: Leaf, prefix: Path) -> str:
     if leaf.optimizer:
-        return ".".join((OPTIMIZER, *leaf.path))
+        return ".".join(leaf.path if leaf.path[0] in ("optimizer", OPTIMIZER) else (OPTIMIZER, *leaf.path))
     path = leaf.path[len(prefix) :] if leaf.path[: len(prefix)] == prefix else leaf.path
     return ".".join(path)
 

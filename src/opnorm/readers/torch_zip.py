@@ -112,7 +112,4 @@ class TorchZip:
 
 def _refuse_programs(name: str) -> None:
     if _SCRIPT.fullmatch(name):
-        raise Refusal(
-            "is a TorchScript program, which has code beside its weights. Load it with torch.jit.load where you "
-            "trust it and save its state_dict() by torch.save or as safetensors"
-        )
+        raise Refusal("is a TorchScript program, which has code beside its weights; torch.jit.load is what opens it")

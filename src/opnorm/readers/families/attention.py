@@ -76,7 +76,10 @@ VIT = Split(
 )
 VIT_RENAMED = replace(
     VIT,
-    **dict(zip("qkvo", ("q_proj", "k_proj", "v_proj", "o_proj"), strict=True)),
+    q="q_proj",
+    k="k_proj",
+    v="v_proj",
+    o="o_proj",
     norms=(
         ("layernorm_before", ("attention.q_proj", "attention.k_proj", "attention.v_proj")),
         ("layernorm_after", ("mlp.fc1",)),
