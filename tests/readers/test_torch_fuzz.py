@@ -15,10 +15,10 @@ from test_fuzz import mutant
 from torch_made import name, pickled, state, tensor, torch_legacy, torch_zip, tuple_of, whole
 
 from opnorm.errors import CheckpointError, FileAccessError
-from opnorm.readers.byte_stream import Stream
-from opnorm.readers.pickle_opcodes import CONSTANTS, FIXED, REFUSED, SIZED, TUPLES
-from opnorm.readers.pickles import _OTHERS, Nothing, Set, Walker
-from opnorm.readers.torch_files import TorchFile
+from opnorm.readers.pytorch.byte_stream import Stream
+from opnorm.readers.pytorch.files import TorchFile
+from opnorm.readers.pytorch.opcodes import CONSTANTS, FIXED, REFUSED, SIZED, TUPLES
+from opnorm.readers.pytorch.pickles import _OTHERS, Nothing, Set, Walker
 
 # ------------------------------------------------------------------ the walker and pickle
 

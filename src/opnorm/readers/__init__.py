@@ -11,9 +11,9 @@ from opnorm.readers.checkpoint import Checkpoint
 from opnorm.readers.config import config_of
 from opnorm.readers.npy import NpyFile
 from opnorm.readers.npz import NpzFile
+from opnorm.readers.pytorch.files import TorchFile
 from opnorm.readers.safetensors import SafetensorsFile
 from opnorm.readers.sharded import inside, open_folder, open_indexed
-from opnorm.readers.torch_files import TorchFile
 
 INDEX = ".safetensors.index.json"
 TORCH_INDEX = ".bin.index.json"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from opnorm.errors import CheckpointError, OpnormError
 from opnorm.readers import strict_json
 from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor, open_regular, read_exactly
+from opnorm.readers.pytorch.files import TorchFile
 from opnorm.readers.safetensors import MAX_HEADER, SafetensorsFile
-from opnorm.readers.torch_files import TorchFile
 
 MAX_SHARDS = 512
 """Each stays open; a process may hold about a thousand files."""

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from opnorm.readers.byte_stream import Refusal
 from opnorm.readers.checkpoint import shape_problem
-from opnorm.readers.pickles import MAX_OPCODES, Set, fill
-from opnorm.readers.torch_dtypes import ITEM_BYTES, STORAGES
-from opnorm.readers.torch_values import Opaque, Storage, View, view, whole_numbers
+from opnorm.readers.pytorch.byte_stream import Refusal
+from opnorm.readers.pytorch.dtypes import ITEM_BYTES, STORAGES
+from opnorm.readers.pytorch.pickles import MAX_OPCODES, Set, fill
+from opnorm.readers.pytorch.values import Opaque, Storage, View, view, whole_numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from opnorm.readers.byte_stream import Refusal
 from opnorm.readers.checkpoint import shape_problem
-from opnorm.readers.torch_dtypes import ITEM_BYTES
+from opnorm.readers.pytorch.byte_stream import Refusal
+from opnorm.readers.pytorch.dtypes import ITEM_BYTES
 
 MAX_EXPANDED = 1 << 20
 """Bytes that an expanded view may show beyond its storage: buffers of models are expanded scalars at times."""

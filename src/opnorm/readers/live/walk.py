@@ -2,7 +2,7 @@
 
 Modules are taken in the order of `named_modules`, outer ones first, so that a rule may take tensors of the modules
 inside (an adapter around a dense layer). Then BatchNorms are folded into what feeds them, computed weights are
-replaced by their sources (`live_computed`), and tied ones point to the first (`live_ties`).
+replaced by their sources (`computed`), and tied ones point to the first (`ties`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from opnorm.layers.modules import Held, Site, find_rule, qualified
 from opnorm.layers.plan import Entry, Layer
 from opnorm.layers.vectors import refused
 from opnorm.readers.checkpoint import Tensor
-from opnorm.readers.live_computed import Computed, resolved
-from opnorm.readers.live_families import families
-from opnorm.readers.live_tensors import Stored, dtype_words, joined_path
-from opnorm.readers.live_ties import tied
-from opnorm.readers.trace import Sizes
+from opnorm.readers.live.computed import Computed, resolved
+from opnorm.readers.live.families import families
+from opnorm.readers.live.tensors import Stored, dtype_words, joined_path
+from opnorm.readers.live.ties import tied
+from opnorm.readers.live.trace import Sizes
 
 HOOKS = "the module has hooks, which are not seen: measured as it is without them"
 FOLDABLE = ("linear", "convolution", "transposed convolution")

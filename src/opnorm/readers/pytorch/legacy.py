@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opnorm.readers.byte_stream import Refusal, Stream
-from opnorm.readers.pickles import Nothing, Walker
-from opnorm.readers.torch_dtypes import ITEM_BYTES
-from opnorm.readers.torch_vocabulary import TorchVocabulary
+from opnorm.readers.pytorch.byte_stream import Refusal, Stream
+from opnorm.readers.pytorch.dtypes import ITEM_BYTES
+from opnorm.readers.pytorch.pickles import Nothing, Walker
+from opnorm.readers.pytorch.vocabulary import TorchVocabulary
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

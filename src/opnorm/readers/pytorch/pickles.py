@@ -7,7 +7,7 @@ The vocabulary answers with inert values of its own or refuses; this module know
 The opcodes are those that `torch.save` writes in protocols 2 to 5. Everything else is refused: INST, OBJ, NEWOBJ,
 EXT, out-of-band buffers, textual opcodes, POP and DUP, which would hide parts of the file. Work is linear in the
 number of opcodes: tuples, lists and dictionaries are never compared, hashed or printed, and only scalars are keys.
-Depth and cycles cost nothing here; whoever descends into the result must count (see `torch_names`).
+Depth and cycles cost nothing here; whoever descends into the result must count (see `names`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from opnorm.readers.byte_stream import Refusal, Stream, text
-from opnorm.readers.pickle_opcodes import CONSTANTS, FIXED, REFUSED, SIZED, TUPLES
+from opnorm.readers.pytorch.byte_stream import Refusal, Stream, text
+from opnorm.readers.pytorch.opcodes import CONSTANTS, FIXED, REFUSED, SIZED, TUPLES
 
 MAX_OPCODES = 3_000_000
 MAX_MEMO = 1_000_000

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from opnorm.readers.byte_stream import Refusal
 from opnorm.readers.checkpoint import MAX_NAME, name_problem
-from opnorm.readers.pickles import Key
-from opnorm.readers.torch_dtypes import ITEM_BYTES
-from opnorm.readers.torch_values import Opaque, Storage, View
+from opnorm.readers.pytorch.byte_stream import Refusal
+from opnorm.readers.pytorch.dtypes import ITEM_BYTES
+from opnorm.readers.pytorch.pickles import Key
+from opnorm.readers.pytorch.values import Opaque, Storage, View
 
 MAX_DEPTH = 64
 VISITS_PER_OPCODE = 4

@@ -1,7 +1,7 @@
 """PyTorch's own checkpoints (`.pt`, `.pth`, `.bin`, `.ckpt`), read without torch and with nothing executed.
 
-Data flow: the file's first bytes decide its form (`torch_zip`, `torch_legacy`); a static walker (`pickles`) turns its
-pickle into plain data and views of storages (`torch_vocabulary`, `torch_values`); `torch_names` names the tensors.
+Data flow: the file's first bytes decide its form (`archive`, `legacy`); a static walker (`pickles`) turns its
+pickle into plain data and views of storages (`vocabulary`, `values`); `names` names the tensors.
 No bytes of a storage are read until its tensor is asked for; then as many as lie between its first and last entry,
 and once per storage of a zip file all of it, for the checksum. Values are bit-equal to torch's own.
 """
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.errors import CheckpointError
-from opnorm.readers.byte_stream import Refusal
 from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor, allocate, open_regular, read_exactly
 from opnorm.readers.npz import BOMB_BYTES, BOMB_RATIO
-from opnorm.readers.torch_dtypes import NUMPY
-from opnorm.readers.torch_legacy import TorchLegacy
-from opnorm.readers.torch_names import named_tensors
-from opnorm.readers.torch_values import Opaque, View
-from opnorm.readers.torch_zip import TorchZip
+from opnorm.readers.pytorch.archive import TorchZip
+from opnorm.readers.pytorch.byte_stream import Refusal
+from opnorm.readers.pytorch.dtypes import NUMPY
+from opnorm.readers.pytorch.legacy import TorchLegacy
+from opnorm.readers.pytorch.names import named_tensors
+from opnorm.readers.pytorch.values import Opaque, View
 
 REMEDY = (
     "If you trust the file, open it in torch, save its tensors alone: "

@@ -6,7 +6,7 @@ class has no rule holds weights whose use is not known: a matrix is then measure
 anything of more dimensions is refused. What is computed from other tensors (parametrizations, weight norm) is
 measured as what is served. A tensor that several modules share is counted once.
 
-The way: tensors (`live_tensors`) → modules and their rules (`live_walk`, `opnorm.layers.module_rules`) → entries;
+The way: tensors (`tensors`) → modules and their rules (`walk`, `opnorm.layers.module_rules`) → entries;
 sizes inside the model come from a run of a copy without weights (`trace`).
 """
 
@@ -19,10 +19,10 @@ from opnorm.errors import UnsupportedInput
 from opnorm.layers.modules import MODULE, qualified
 from opnorm.layers.plan import Layer
 from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor
-from opnorm.readers.live_tensors import stored_tensors
-from opnorm.readers.live_walk import Walk
+from opnorm.readers.live.tensors import stored_tensors
+from opnorm.readers.live.trace import InputShape, sizes_of
+from opnorm.readers.live.walk import Walk
 from opnorm.readers.memory import MemoryCheckpoint
-from opnorm.readers.trace import InputShape, sizes_of
 
 
 def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckpoint:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from opnorm.readers.byte_stream import MAX_PICKLE, Refusal, Stream
-from opnorm.readers.pickles import Walker
-from opnorm.readers.stored_zip import Member, StoredZip
-from opnorm.readers.torch_dtypes import ITEM_BYTES
-from opnorm.readers.torch_vocabulary import TorchVocabulary
+from opnorm.readers.pytorch.byte_stream import MAX_PICKLE, Refusal, Stream
+from opnorm.readers.pytorch.dtypes import ITEM_BYTES
+from opnorm.readers.pytorch.pickles import Walker
+from opnorm.readers.pytorch.stored_zip import Member, StoredZip
+from opnorm.readers.pytorch.vocabulary import TorchVocabulary
 
 MAX_RECORD = 64
 """Bytes of `version` and `byteorder`."""
