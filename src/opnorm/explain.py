@@ -8,7 +8,13 @@ from opnorm.errors import UsageError
 
 _FOLDER = files("opnorm") / "explanations"
 
-_SEE = {"estimate": "evidence", "probable": "evidence", "proved": "evidence"}
+_SEE = {
+    **dict.fromkeys(("estimate", "probable", "proved"), "evidence"),
+    **dict.fromkeys(("derived", "refused", "tied"), "status"),
+    **dict.fromkeys(("batch norm", "folded", "layer norm"), "diagonal"),
+    **dict.fromkeys(("convolution", "flattened kernel"), "symbol"),
+    **dict.fromkeys(("circuit", "adapter"), "thin"),
+}
 """Word → the page that explains it."""
 
 

@@ -12,6 +12,9 @@ FLOATS = frozenset(
     )
 )
 
+_NOT_PLAIN = ("sparse", "nested", "meta", "lazy", "qint", "quint", "quantized")
+"""What the reader of PyTorch files calls tensors that are no array of numbers."""
+
 _OPTIMIZER = re.compile(r"(^|[./])(exp_avg|exp_avg_sq|max_exp_avg_sq|momentum_buffer|optimizer(_state)?)([./]|$)")
 _EMBEDDING = re.compile(r"(^|[._/])(embed|embedding|embeddings|embed_tokens|wte|wpe|tok_emb)([._/]|$|s[._/])")
 _SCALES = re.compile(r"(weight_scale(_inv)?|[._]scales?|scale_inv|zero_point|qzeros|absmax|g_idx)$")
@@ -76,5 +79,8 @@ def _not_floating(name: str, dtype: str, shape: tuple[int, ...]) -> Identity:
     if whole:
         reason = f"codes of dtype {dtype} without the scales that give them meaning; dequantize the weight first"
         return Identity("refused", "quantized codes", reason)
+    if dtype.startswith(_NOT_PLAIN):
+        reason = f"a {dtype[:40]} tensor is not read: save it as a plain one, by .to_dense(), .dequantize() or .clone()"
+        return Identity("refused", "tensor that is not plain", reason)
     return Identity("refused", "unknown dtype", f"the dtype {dtype[:40]!r} is not known; save the weight as float16, "
         "bfloat16, float32 or float64")  # fmt: skip
