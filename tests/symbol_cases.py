@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution.operator import Convolution
 
 PAD_MODES = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 

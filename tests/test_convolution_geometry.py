@@ -6,10 +6,10 @@ import torch
 
 import opnorm
 from opnorm.frameworks.convolution import convolution
-from opnorm.linalg.convolution import Convolution
-from opnorm.linalg.geometry import geometry
+from opnorm.linalg.convolution.geometry import geometry
+from opnorm.linalg.convolution.operator import Convolution
+from opnorm.linalg.convolution.padding import index_map, multiplicity
 from opnorm.linalg.measure import measure_operator
-from opnorm.linalg.padding import index_map, multiplicity
 from opnorm.linalg.request import Request
 
 KERNEL = np.ones((4, 2, 3, 3), dtype=np.float32)

@@ -10,7 +10,7 @@ import opnorm
 from opnorm.bound import Evidence
 from opnorm.errors import OpnormError
 from opnorm.frameworks.convolution import convolution
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from test_convolution_products import GROUPS, SIZES, explicit

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 import opnorm
 from opnorm.frameworks.convolution import convolution
 from opnorm.frameworks.torch_convolution import TorchConvolution
-from opnorm.linalg import correlate
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution import correlate
+from opnorm.linalg.convolution.operator import Convolution
 
 CONV = (F.conv1d, F.conv2d, F.conv3d)
 CONV_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)

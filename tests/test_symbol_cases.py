@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from opnorm.bound import Evidence
-from opnorm.linalg import at_size, by_groups
+from opnorm.linalg.convolution import at_size, by_groups
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from symbol_cases import matrix, operator, random_case

@@ -5,9 +5,9 @@ import pytest
 from flint import acb, arb, ctx, fmpq
 
 from opnorm.linalg import hermitian
-from opnorm.linalg.geometry import geometry
+from opnorm.linalg.convolution.geometry import geometry
+from opnorm.linalg.convolution.symbol import PHASE_ERROR, gram_symbol, taps
 from opnorm.linalg.hermitian import certified, factors_conventionally, rayleigh
-from opnorm.linalg.symbol import PHASE_ERROR, gram_symbol, taps
 from oracle import _ball
 from symbol_cases import random_kernel
 
@@ -106,7 +106,7 @@ def test_certificates_hold_at_the_edge():
 
 
 def test_dropping_the_symbols_rounding_is_caught(monkeypatch):
-    monkeypatch.setattr("opnorm.linalg.symbol._error", lambda values, lags: 0.0)
+    monkeypatch.setattr("opnorm.linalg.convolution.symbol._error", lambda values, lags: 0.0)
     violations, _ = count_violations(150, 0, most=2)
     assert violations > 0
 

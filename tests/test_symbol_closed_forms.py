@@ -8,9 +8,9 @@ from scipy.linalg import hadamard
 
 from opnorm.bound import Evidence
 from opnorm.errors import UndefinedNorm, UnsupportedInput
-from opnorm.linalg import at_size, by_symbol
-from opnorm.linalg.by_symbol import ANY_SIZE, UNKNOWN_SETTINGS, BareKernel
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution import at_size, by_symbol
+from opnorm.linalg.convolution.by_symbol import ANY_SIZE, UNKNOWN_SETTINGS, BareKernel
+from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from symbol_cases import explicit, matrix, operator, random_case, random_kernel

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from opnorm.bound import Evidence
-from opnorm.linalg import by_groups
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution import by_groups
+from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from symbol_cases import explicit

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from opnorm.linalg import any_size, twisted
-from opnorm.linalg.any_size import Search, cover, prove
-from opnorm.linalg.peak import FINE, Peak
-from opnorm.linalg.symbol import gram_symbol, taps
+from opnorm.linalg.convolution import any_size, twisted
+from opnorm.linalg.convolution.any_size import Search, cover, prove
+from opnorm.linalg.convolution.peak import FINE, Peak
+from opnorm.linalg.convolution.symbol import gram_symbol, taps
 from symbol_cases import matrix, operator, random_case
 
 

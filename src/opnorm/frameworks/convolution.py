@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from opnorm.errors import UnsupportedInput
 from opnorm.frameworks import require_real
 from opnorm.frameworks.numpy import embed
-from opnorm.linalg.convolution import Convolution as _Convolution
-from opnorm.linalg.geometry import Padding, Sizes
+from opnorm.linalg.convolution.geometry import Padding, Sizes
+from opnorm.linalg.convolution.operator import Convolution as _Convolution
 
 
 def convolution(

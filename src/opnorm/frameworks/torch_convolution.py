@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from opnorm.errors import UnsupportedInput
 from opnorm.frameworks import require_real
 from opnorm.frameworks.torch import to_host
-from opnorm.linalg.convolution import Convolution
-from opnorm.linalg.correlate import Products
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.correlate import Products
+from opnorm.linalg.convolution.geometry import Geometry
+from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.operator import Block
 
 _CONV = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)
@@ -46,7 +46,7 @@ class TorchConvolution(Convolution):
 
 
 class TorchCorrelation:
-    """The products of `opnorm.linalg.correlate.Correlation` by PyTorch; blocks are host arrays (channels, *size, k)."""
+    """The products of `Correlation` by PyTorch; blocks are host arrays (channels, *size, k)."""
 
     def __init__(self, kernel: NDArray[Any], geometry: Geometry, device: torch.device) -> None:
         axes = len(geometry.kernel)

@@ -5,7 +5,7 @@ position, while patches overlap. Its norm is a number of its own, between that o
 window fits) and √taps times it, and depends on stride, padding and size (Sedghi, Gupta and Long, *The Singular Values
 of Convolutional Layers*, 2019; Yi, *Asymptotic Singular Value Distribution of Linear Convolutional Layers*, 2021).
 Without an input size the supremum over all sizes is bracketed. Where a checkpoint holds a kernel and nothing says
-how it is applied, an upper bound for every way is given, and no lower one (`opnorm.linalg.by_symbol.BareKernel`).
+how it is applied, an upper bound for every way is given, and no lower one (`BareKernel`).
 
 Guarantee and cost: `opnorm explain symbol`. The number that other tools print stands beside, under its own name.
 """
@@ -20,7 +20,7 @@ from opnorm.frameworks import aslinearoperator
 from opnorm.frameworks import convolution as factory
 from opnorm.layers.plan import Also, Arrays, Build, Entry
 from opnorm.layers.vectors import numbers
-from opnorm.linalg.by_symbol import BareKernel
+from opnorm.linalg.convolution.by_symbol import BareKernel
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 

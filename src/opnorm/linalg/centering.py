@@ -11,7 +11,7 @@ import numpy as np
 from opnorm.bound import Bound
 from opnorm.errors import UnsupportedInput, UsageError
 from opnorm.linalg.algebra import Scaled
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.rounding import Float64, ldexp_down, ldexp_up
 from opnorm.linalg.stored import StoredMatrix

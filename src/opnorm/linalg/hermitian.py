@@ -15,8 +15,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from opnorm.linalg.convolution.symbol import Complex128, GramSymbol, Integers
 from opnorm.linalg.rounding import UNIT, Float64, down, frobenius_up, gamma, up
-from opnorm.linalg.symbol import Complex128, GramSymbol, Integers
 
 Flags = NDArray[np.bool_]
 

@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.bound import Bound, Evidence
-from opnorm.linalg.any_size import SHARE, Search, explore, prove
-from opnorm.linalg.by_groups import by_groups
-from opnorm.linalg.convolution import Convolution
-from opnorm.linalg.finite import finite_lower
-from opnorm.linalg.geometry import Geometry
-from opnorm.linalg.padding import multiplicity
+from opnorm.linalg.convolution.any_size import SHARE, Search, explore, prove
+from opnorm.linalg.convolution.by_groups import by_groups
+from opnorm.linalg.convolution.finite import finite_lower
+from opnorm.linalg.convolution.geometry import Geometry
+from opnorm.linalg.convolution.operator import Convolution
+from opnorm.linalg.convolution.padding import multiplicity
+from opnorm.linalg.convolution.symbol import MOST_LAG_ENTRIES, GramSymbol, Taps, gram_symbol, taps
+from opnorm.linalg.convolution.twisted import circulant, exact_periods, periods, twisted
 from opnorm.linalg.plan import GRAM_SIDE, IMPLICIT_SIDE
 from opnorm.linalg.request import Found, Request, proved, relative_width, shortfall
 from opnorm.linalg.rounding import down, ldexp_down, ldexp_up, up
-from opnorm.linalg.symbol import MOST_LAG_ENTRIES, GramSymbol, Taps, gram_symbol, taps
-from opnorm.linalg.twisted import circulant, exact_periods, periods, twisted
 
 METHOD = "symbol"
 

@@ -16,8 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.linalg.correlate import kernel_taps
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.correlate import kernel_taps
+from opnorm.linalg.convolution.geometry import Geometry
 from opnorm.linalg.rounding import Float64, gamma, up
 
 Scaled = tuple[float, int]

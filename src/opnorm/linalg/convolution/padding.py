@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.linalg.geometry import Geometry, Mode
+from opnorm.linalg.convolution.geometry import Geometry, Mode
 from opnorm.linalg.operator import Block
 
 Indices = NDArray[np.intp]

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opnorm.linalg.any_size import least_target
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.any_size import least_target
+from opnorm.linalg.convolution.geometry import Geometry
+from opnorm.linalg.convolution.peak import Peak, estimates, peak_scalar, scalar_values, top_vector
+from opnorm.linalg.convolution.symbol import GramSymbol, Integers
 from opnorm.linalg.hermitian import certified, rayleigh
-from opnorm.linalg.peak import Peak, estimates, peak_scalar, scalar_values, top_vector
 from opnorm.linalg.rounding import up
-from opnorm.linalg.symbol import GramSymbol, Integers
 
 PHASES = 8
 """φ = 2πp/8 on each axis are tried."""

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.geometry import Geometry
 from opnorm.linalg.operator import Block
 
 BOX_BYTES = 1 << 21

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from opnorm.bound import Evidence
-from opnorm.linalg.any_size import SHARE, explore
-from opnorm.linalg.convolution import Convolution
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.any_size import SHARE, explore
+from opnorm.linalg.convolution.geometry import Geometry
+from opnorm.linalg.convolution.operator import Convolution
+from opnorm.linalg.convolution.symbol import GramSymbol, Taps, gram_symbol
+from opnorm.linalg.convolution.twisted import periods, unsettled_groups
 from opnorm.linalg.plan import GRAM_SIDE
 from opnorm.linalg.request import Found, Request, proved, relative_width
 from opnorm.linalg.rounding import down, ldexp_down, up
-from opnorm.linalg.symbol import GramSymbol, Taps, gram_symbol
-from opnorm.linalg.twisted import periods, unsettled_groups
 
 _MOST_ALONE = 128
 

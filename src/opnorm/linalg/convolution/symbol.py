@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.linalg.geometry import Geometry
+from opnorm.linalg.convolution.geometry import Geometry
 from opnorm.linalg.rounding import TINY, UNIT, Float64, frobenius_up, gamma, up
 
 Integers = NDArray[np.int64]

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from opnorm.linalg.convolution.peak import FINE, Peak, climb, estimates
+from opnorm.linalg.convolution.symbol import GramSymbol, Integers
 from opnorm.linalg.hermitian import Flags, certified, rayleigh, slack
-from opnorm.linalg.peak import FINE, Peak, climb, estimates
 from opnorm.linalg.rounding import up
-from opnorm.linalg.symbol import GramSymbol, Integers
 
 SHARE = 0.95
 """Of the width asked for, what the target takes; the rest is left to rounding."""

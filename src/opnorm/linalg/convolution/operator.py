@@ -1,13 +1,13 @@
 """A convolution as the linear operator it is: kernel, settings, exact adjoint, and what its rounding costs.
 
 Data flow: a block (columns, k) of vectors, each a flattened (channels, *size) → extended by the padding
-(`opnorm.linalg.padding`; zeros need none) → correlated with the kernel (`opnorm.linalg.correlate`) → (rows, k).
+(`padding`; zeros need none) → correlated with the kernel (`correlate`) → (rows, k).
 
 Rounding. Entry by entry |fl(Ax) − Ax| ≤ γ_K|A||x| for sums of at most K products in any order, |A| the convolution
-with |kernel| (its norm: `opnorm.linalg.kernel_size`): K = (c_in/groups)·taps. The adjoint's sums have
+with |kernel| (its norm: `opnorm.linalg.convolution.kernel_size`): K = (c_in/groups)·taps. The adjoint's sums have
 (c_out/groups)·(taps of one phase) products, as many times over as the padding takes one entry. Padding multiplies
 norms by ‖P‖, since |A|P ≥ |AP| entry by entry.
-Cost: `opnorm.linalg.correlate`; norms: one pass over the kernel.
+Cost: `opnorm.linalg.convolution.correlate`; norms: one pass over the kernel.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.errors import UndefinedNorm, UnsupportedInput, UsageError
-from opnorm.linalg.correlate import Correlation, Products
-from opnorm.linalg.geometry import Geometry, Padding, Sizes, geometry
-from opnorm.linalg.kernel_size import absolute_norm, adjoint_terms, frobenius_norm
+from opnorm.linalg.convolution.correlate import Correlation, Products
+from opnorm.linalg.convolution.geometry import Geometry, Padding, Sizes, geometry
+from opnorm.linalg.convolution.kernel_size import absolute_norm, adjoint_terms, frobenius_norm
+from opnorm.linalg.convolution.padding import extend, fold, multiplicity
 from opnorm.linalg.operator import Block, LinearOperator, Rounding
-from opnorm.linalg.padding import extend, fold, multiplicity
 from opnorm.linalg.request import Found, Request, proved
 from opnorm.linalg.rounding import Float64, gamma, ldexp_up, up
 from opnorm.linalg.stored import UNDERFLOW
@@ -181,12 +181,12 @@ class Convolution(LinearOperator):
             raise UndefinedNorm(int(np.isnan(self.kernel).sum()), int(np.isinf(self.kernel).sum()))
 
     def own_bounds(self, request: Request) -> Found | None:
-        """See `LinearOperator.own_bounds`: by the symbol (`opnorm.linalg.by_symbol`)."""
+        """See `LinearOperator.own_bounds`: by the symbol (`opnorm.linalg.convolution.by_symbol`)."""
         self.require_finite()
         if not self.kernel.any():
             return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1)
-        from opnorm.linalg.by_symbol import by_symbol  # which imports this file
         from opnorm.linalg.centering import scaled_back
+        from opnorm.linalg.convolution.by_symbol import by_symbol  # which imports this file
 
         found = by_symbol(self.rescaled(-self.exponent), request)
         if found is None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opnorm.linalg.convolution.symbol import Complex128, GramSymbol, Integers
 from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.rounding import Float64
-from opnorm.linalg.symbol import Complex128, GramSymbol, Integers
 
 FINE = 1 << 40
 """The denominator of frequencies that an ascent visits."""

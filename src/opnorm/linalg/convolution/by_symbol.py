@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from opnorm.bound import Bound, Evidence
 from opnorm.errors import UndefinedNorm, UnsupportedInput
-from opnorm.linalg.any_size import explore, prove
-from opnorm.linalg.at_size import METHOD, at_size
-from opnorm.linalg.convolution import Convolution
-from opnorm.linalg.flattened import FlattenedKernel
-from opnorm.linalg.geometry import Geometry, geometry
+from opnorm.linalg.convolution.any_size import explore, prove
+from opnorm.linalg.convolution.at_size import METHOD, at_size
+from opnorm.linalg.convolution.flattened import FlattenedKernel
+from opnorm.linalg.convolution.geometry import Geometry, geometry
+from opnorm.linalg.convolution.operator import Convolution
+from opnorm.linalg.convolution.symbol import MOST_LAG_ENTRIES, Taps, gram_symbol, taps
 from opnorm.linalg.operator import Block, LinearOperator
 from opnorm.linalg.request import Found, Request, proved, shortfall
 from opnorm.linalg.rounding import down, ldexp_down, ldexp_up, up
-from opnorm.linalg.symbol import MOST_LAG_ENTRIES, Taps, gram_symbol, taps
 
 ANY_SIZE = "supremum over all input sizes"
 

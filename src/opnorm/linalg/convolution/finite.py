@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from opnorm.linalg.centering import centered
-from opnorm.linalg.convolution import Convolution
+from opnorm.linalg.convolution.operator import Convolution
+from opnorm.linalg.convolution.peak import FINE, Peak
+from opnorm.linalg.convolution.symbol import Complex128, Taps
 from opnorm.linalg.lanczos import BlockLanczos
 from opnorm.linalg.operator import LinearOperator
-from opnorm.linalg.peak import FINE, Peak
 from opnorm.linalg.rounding import TINY, Float64, down, frobenius_up, gamma, ldexp_down, up
-from opnorm.linalg.symbol import Complex128, Taps
 
 MOST_STEPS = 16
 _GAIN = 0.05
