@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opnorm.errors import CheckpointError
 from opnorm.readers import strict_json
-from opnorm.readers.checkpoint import open_regular, read_exactly
 from opnorm.readers.sharded import inside
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
@@ -41,19 +39,7 @@ def config_of(folder: Path) -> Config | None:
 def _parsed(folder: Path, name: str) -> dict[str, Any] | None:
     if not os.path.lexists(folder / name):
         return None
-    path = inside(folder, name)
-    descriptor = open_regular(path)
-    try:
-        size = os.fstat(descriptor).st_size
-        if size > MAX_BYTES:
-            raise CheckpointError(path, f"has {size} bytes; a configuration of {MAX_BYTES} is allowed", _REMEDY)
-        raw = read_exactly(descriptor, str(path), 0, size).tobytes()
-    finally:
-        os.close(descriptor)
-    try:
-        return strict_json.parse(raw, fractions=True)
-    except ValueError as error:
-        raise CheckpointError(path, f"{error}", _REMEDY) from None
+    return strict_json.read(inside(folder, name), MAX_BYTES, "a configuration", _REMEDY)
 
 
 def model_type(config: Config | None) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from opnorm.errors import CheckpointError, OpnormError
 from opnorm.readers import strict_json
-from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor, open_regular, read_exactly
+from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor
 from opnorm.readers.pytorch.files import TorchFile
 from opnorm.readers.safetensors import MAX_HEADER, SafetensorsFile
 
@@ -86,18 +86,7 @@ def open_folder(folder: Path) -> ShardedCheckpoint:
 
 
 def _weight_map(index: Path) -> dict[str, set[str] | None]:
-    descriptor = open_regular(index)
-    try:
-        size = os.fstat(descriptor).st_size
-        if size > MAX_HEADER:
-            raise CheckpointError(index, f"has {size} bytes; an index of {MAX_HEADER} is allowed", _REMEDY)
-        raw = read_exactly(descriptor, str(index), 0, size).tobytes()
-    finally:
-        os.close(descriptor)
-    try:
-        weight_map = strict_json.parse(raw, fractions=True).get("weight_map")
-    except ValueError as error:
-        raise CheckpointError(index, f"{error}", _REMEDY) from None
+    weight_map = strict_json.read(index, MAX_HEADER, "an index", _REMEDY).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(index, "has no weight_map from tensor names to shards", _REMEDY)
     shards: dict[str, set[str]] = {}

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
+
+from opnorm.errors import CheckpointError
+from opnorm.readers.checkpoint import open_regular, read_exactly
 
 MAX_ITEMS = 500_000
 """Commas allowed, and opening brackets: each can cost a hundred times its own byte once parsed."""
@@ -34,6 +39,22 @@ def parse(data: bytes, *, fractions: bool = False) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     return value
+
+
+def read(path: Path, most: int, what: str, remedy: str) -> dict[str, Any]:
+    """The object in a file of at most `most` bytes; `what` it is called, `remedy` is what to do about a bad one."""
+    descriptor = open_regular(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            raise CheckpointError(path, f"has {size} bytes; {what} of {most} is allowed", remedy)
+        raw = read_exactly(descriptor, str(path), 0, size).tobytes()
+    finally:
+        os.close(descriptor)
+    try:
+        return parse(raw, fractions=True)
+    except ValueError as error:
+        raise CheckpointError(path, f"{error}", remedy) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
