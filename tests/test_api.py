@@ -61,6 +61,14 @@ def test_patterns_cross_dots_and_match_module_paths(arrays):
     assert names(only=["*weight"], skip=["*b.weight"]) == ["layer1.0.conv1.weight", "layer2.a.weight"]
 
 
+def test_one_pattern_may_be_given_as_a_string(arrays):
+    names = [row.name for row in opnorm.measure(arrays, only="layer1*").rows]
+    assert names
+    assert all(name.startswith("layer1") for name in names)
+    assert opnorm.measure(arrays, only="zzz*").rows == ()
+    assert not any(row.name.startswith("layer1") for row in opnorm.measure(arrays, skip="layer1*").rows)
+
+
 def test_progress_is_reported(arrays):
     seen = []
     opnorm.measure(arrays, progress=lambda name, number, total: seen.append((name, number, total)))

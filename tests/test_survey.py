@@ -165,6 +165,15 @@ def test_the_gate_judges_weights_not_what_is_made_of_them():
     assert judged == ["fused[q]", "fused[k]", "fused[v]", "out"]
 
 
+def test_the_gate_judges_a_weight_with_its_adapter():
+    def adapted(arrays):
+        return arrays["out"] + 10 * np.eye(8, dtype=np.float32)
+
+    plan = [*PLAN[:1], Layer("x", (Entry("x[W + s·B·A]", ("out",), "adapted linear", derived=True, build=adapted),))]
+    verdicts = judge(report_of(Planned({k: ARRAYS[k] for k in ("fused", "out")}, plan)), 10.0)
+    assert [v.row.name for v in verdicts if v.holds is False] == ["x[W + s·B·A]"]
+
+
 def test_runs_of_numbered_rows_are_one_line_that_of_the_largest():
     row = report_of(Planned())["out"]
     from dataclasses import replace

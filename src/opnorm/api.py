@@ -52,8 +52,8 @@ def measure(
     input_shape: Any = None,
     evidence: Evidence | str = Evidence.PROBABLE,
     width: float = 0.01,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    skip: str | Sequence[str] = (),
     seed: int = 0,
     jobs: int = 1,
     progress: Progress = lambda *_: None,
@@ -69,7 +69,7 @@ def measure(
     """
     survey = Survey(
         Request(Evidence.parse(evidence), width, seed),
-        Selection(tuple(only), tuple(skip)),
+        Selection(_patterns(only), _patterns(skip)),
         require_jobs(jobs),
     )
     with _open(target, input_shape) as checkpoint:
@@ -77,6 +77,10 @@ def measure(
             raise checkpoint.problems[0]
         survey.add(checkpoint, progress)
     return survey.report(opnorm.__version__)
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _open(target: Any, input_shape: Any) -> Checkpoint:

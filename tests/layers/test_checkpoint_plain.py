@@ -128,3 +128,25 @@ def test_rows_are_in_file_order():
 
 def test_no_tensors_no_layers():
     assert Planned({}).layers == []
+
+
+@pytest.mark.parametrize("name", ["parametrizations.weight.original", "weight_v", "weight_orig"])
+def test_a_layer_saved_alone_says_so_too(name):
+    assert "not the weight that the layer applies" in Planned(made({name: (3, 4)}))[name].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mixer.A_log", True),
+        ("attn.relative_position_bias_table", True),
+        ("fc.weight", False),
+        ("attn.out_proj_weight", False),
+        ("Dense_0.kernel", False),
+        ("a", False),
+    ],
+)
+def test_a_matrix_whose_name_is_no_weight_says_that_its_use_is_not_known(name, said):
+    reason = Planned(made({name: (3, 4)}))[name].reason
+    assert (reason == "how its layer uses it is not known: measured as the plain matrix") == said
+    assert said or not reason

@@ -195,10 +195,21 @@ def test_a_prefix_of_other_architectures_is_not_taken(prefix):
     assert "unknown settings" in Planned(arrays)[f"{prefix}layer4.0.conv2.weight"].operator
 
 
+def test_a_blurred_resnet_has_the_same_names_and_other_strides():
+    """Found with timm's resnetblur50 and resnetaa50: without a configuration the row can only say what it assumes."""
+    arrays = {name: t.numpy() for name, t in MODELS["bottleneck"]().state_dict().items()}
+    assert "unknown settings" in Planned(arrays, {"architecture": "resnetblur50"})["layer2.0.conv2.weight"].operator
+    assert "stride 2" in Planned(arrays, {"architecture": "resnet50"})["layer2.0.conv2.weight"].operator
+    assert "blurred and dilated variants share" in Planned(arrays)["layer2.0.conv2.weight"].reason
+
+
 def test_an_input_of_other_channels_gives_no_sizes():
     arrays = {name: t.numpy() for name, t in MODELS["basic"]().state_dict().items()}
     for shape in ((1, 64, 64), (64, 64)):
-        assert "any input size" in Planned(arrays, None, shape)["layer4.0.conv2.weight"].operator
+        row = Planned(arrays, None, shape)["layer4.0.conv2.weight"]
+        assert "any input size" in row.operator
+        assert f"input shape {','.join(map(str, shape))} is none that this model can have" in row.reason
+    assert "input shape" not in Planned(arrays, None, (3, 64, 64))["layer4.0.conv2.weight"].reason
 
 
 def explicit(function, size):

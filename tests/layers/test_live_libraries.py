@@ -24,6 +24,11 @@ class Conv1D(nn.Module):
         return x @ self.weight + self.bias
 
 
+class Tripled(nn.Linear):
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
 class LlamaRMSNorm(nn.Module):
     def __init__(self, size, eps):
         super().__init__()
@@ -111,6 +116,9 @@ def test_adapters(transposed):
     [
         (lambda m: setattr(m, "merged", True), "the adapter is merged"),
         (lambda m: m.use_dora.update(default=True), "DoRA also rescales rows"),
+        (lambda m: setattr(m, "disable_adapters", True), "the adapters are disabled"),
+        (lambda m: setattr(m, "lora_variant", {"default": Config}), "Config changes the adapter"),
+        (lambda m: setattr(m, "base_layer", Tripled(4, 6)), "what Tripled, which is adapted, computes is not known"),
     ],
 )
 def test_adapters_that_are_not_a_plain_sum_have_no_sum(change, words):
@@ -195,3 +203,32 @@ def test_a_subclass_of_a_known_family_is_not_that_family():
         pass
 
     assert not [name for name in rows_of(Own()) if "[" in name]
+
+
+def test_an_adapter_inside_a_known_family_has_only_the_rows_of_its_module():
+    model = of("transformers.models.bert.modeling_bert", BertModel)()
+    attention = model.encoder["layer"][0]["attention"]["self"]
+    attention["query"] = Linear(attention["query"], 2, 8)
+    path = "encoder.layer.0.attention.self.query"
+    names = [name for name in rows_of(model) if name.startswith(f"{path}[")]
+    assert names == [f"{path}[s·B·A]", f"{path}[W + s·B·A]"]
+
+
+class Rewired(nn.ModuleDict):
+    """A user's attention, which may use its matrices in any way."""
+
+
+@pytest.mark.parametrize("how", ["forward", "hook", "class"])
+def test_code_around_known_matrices_that_is_not_the_family_s_leaves_no_circuits(how):
+    model = of("transformers.models.bert.modeling_bert", BertModel)()
+    attention = model.encoder["layer"][0]["attention"]
+    assert [name for name in rows_of(model) if "qk head" in name]
+    if how == "forward":
+        attention["self"].forward = lambda x: x
+    elif how == "hook":
+        attention["self"].register_forward_hook(lambda module, args, result: 3 * result)
+    else:
+        attention["self"] = Rewired(dict(attention["self"].items()))
+    rows = rows_of(model)
+    assert not [name for name in rows if "head" in name or "query[" in name]
+    assert rows["encoder.layer.0.attention.self.query.weight"].status == "measured"

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from live import assert_brackets, jacobian, norm, report_of, rows_of
+from opnorm.errors import UnsupportedInput
 from opnorm.linalg.request import Request
+from opnorm.readers.live import open_model
 from opnorm.readers.memory import MemoryCheckpoint
 from opnorm.report.survey import Survey
 from small_models import GPT, MODELS, ResNet, UNet, ViT
@@ -134,3 +136,13 @@ def test_dtypes(dtype):
     model = nn.ModuleDict({"a": nn.Linear(5, 6, bias=False)})
     model["a"].weight = nn.Parameter(weight, requires_grad=False)
     assert_brackets(rows_of(model)["a.weight"], norm(weight.double()))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("shape", [None, (3,)])
+def test_a_torchscript_program_is_refused_with_a_way_out(shape):
+    scripted = torch.jit.script(nn.Linear(3, 2))
+    with pytest.raises(UnsupportedInput, match="the model is a TorchScript program"):
+        open_model(scripted, shape)
+    with pytest.raises(UnsupportedInput, match=r"inner is a TorchScript program.* its state_dict"):
+        open_model(nn.ModuleDict({"inner": scripted}), shape)

@@ -222,3 +222,11 @@ def old(function, module):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return function(module)
+
+
+def test_what_parametrizations_keep_is_no_weight_in_a_layer_alone():
+    layer = nn.utils.parametrizations.orthogonal(nn.Linear(4, 4))
+    rows = rows_of(layer)
+    assert_brackets(rows["weight"], norm(layer.weight.detach()))
+    assert rows["parametrizations.weight.0.base"].status == "not_a_map"
+    assert [name for name, row in rows.items() if row.status == "measured"] == ["weight"]

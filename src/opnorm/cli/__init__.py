@@ -37,7 +37,7 @@ def cli() -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @common_options
 def measure(paths: tuple[str, ...], options: Options) -> int:
-    """Bracket the spectral norm of every weight in files or folders (safetensors, npz, npy)."""
+    """Bracket the spectral norm of every layer in files or folders (safetensors, pt, pth, bin, ckpt, npz, npy)."""
     return _measure(paths, options)
 
 

@@ -17,14 +17,26 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Calls:
     """calls: module path → its calls. feeds: module path → the module whose output is its only input, where that
-    output goes nowhere else and both were called once. problem: why there is nothing here, else empty.
+    output goes nowhere else and both were called once. outside: name of a parameter → the module, not its own, whose
+    code reads it. hooked: the modules whose hooks were left out. problem: why there is nothing here, else empty.
     """  # fmt: skip
 
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     feeds: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, str] = field(default_factory=dict)
+    hooked: tuple[str, ...] = ()
     problem: str = ""
 
     def below(self, path: str) -> Calls:
         """The same, seen from a module that holds the model as `path`."""
-        calls = {f"{path}.{p}" if p else path: met for p, met in self.calls.items()}
-        return Calls(calls, {f"{path}.{a}": f"{path}.{b}" for a, b in self.feeds.items()}, self.problem)
+
+        def joined(inner: str) -> str:
+            return f"{path}.{inner}" if inner else path
+
+        return Calls(
+            {joined(p): met for p, met in self.calls.items()},
+            {joined(a): joined(b) for a, b in self.feeds.items()},
+            {joined(name): joined(reader) for name, reader in self.outside.items()},
+            tuple(joined(p) for p in self.hooked),
+            self.problem,
+        )

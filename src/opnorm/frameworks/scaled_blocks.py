@@ -2,7 +2,7 @@
 
 Entry (i, j) is code(i, j)·scale(i // r, j // c) for blocks of r×c. Exact in float64: an 8-bit integer has at most 8
 significant bits and an 8-bit float at most 4, a float32 scale 24, so the product needs at most 32 of 53; its
-exponent, between −16 − 149 and 16 + 128, is far from both ends of binary64. So the streamed entries are the weights,
+exponent, between −17 − 149 and 16 + 128, is far from both ends of binary64. So the streamed entries are the weights,
 and every proof about a stored matrix holds for them. The codes are read a block of columns at a time and never
 copied whole.
 """

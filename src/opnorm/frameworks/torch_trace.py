@@ -5,7 +5,8 @@ before `copy.deepcopy` would copy it; the user's hooks are dropped from the copy
 mode without gradients, and the random states of Python, NumPy and PyTorch are put back. The model itself is only read.
 
 What goes where is seen one level below modules, at the operations: an output that feeds one operation of one module,
-is not returned, and whose module was called once, feeds that module alone.
+is not returned, and whose module was called once, feeds that module alone. What passes a module whose hooks were
+dropped may have been changed there: it feeds nothing. A parameter that other code than its own module's reads is named.
 """
 
 from __future__ import annotations
@@ -33,19 +34,23 @@ _COMPILED = "_orig_mod"
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 
 
-def trace(model: torch.nn.Module, inputs: Inputs) -> Calls:
-    """The calls of every module for one example of the shapes `inputs`; `Calls.problem` where that failed."""
+def trace(model: torch.nn.Module, inputs: Inputs, changed: Callable[[torch.nn.Module], bool]) -> Calls:
+    """The calls of every module for one example of the shapes `inputs`; `Calls.problem` where that failed.
+
+    changed: whether a module has hooks that may change what goes in or comes out.
+    """
     compiled = model._modules.get(_COMPILED)
     if compiled is not None and type(model).__name__ == "OptimizedModule":
-        return trace(compiled, inputs).below(_COMPILED)
+        return trace(compiled, inputs, changed).below(_COMPILED)
     problem = _untraceable(model)
     if problem:
         return Calls(problem=problem)
     problems = []
+    hooked = tuple(path for path, module in model.named_modules() if changed(module))
     with random_states_kept(), warnings.catch_warnings(), torch.no_grad(), torch.device("meta"):
         warnings.simplefilter("ignore")
         for dtype in _dtypes(model):
-            watch = _Watch()
+            watch = _Watch(hooked)
             try:
                 return _traced(model, _examples(inputs, dtype), watch)
             except Exception as error:  # noqa: BLE001 (the user's own code, which may raise anything)
@@ -97,7 +102,7 @@ def _traced(
     arguments, named = examples
     with watch:
         result = twin(*arguments, **named)
-    return watch.calls(result)
+    return watch.calls(result, twin)
 
 
 def hollow_copy(model: torch.nn.Module) -> torch.nn.Module:
@@ -130,8 +135,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
     Every tensor met is kept alive, so that no identity is given out twice; on the meta device that costs nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hooked: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.hooked = hooked
         self.inside: list[str] = []
         self.kept: list[Any] = []
         self.readers: dict[int, list[str]] = {}
@@ -140,14 +146,20 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for value in tree_leaves((args, kwargs)):
+        self.read((args, kwargs), self.inside[-1] if self.inside else "")
+        return func(*args, **kwargs)
+
+    def read(self, values: Any, reader: str) -> None:
+        """Remember that code of the module `reader` reads these tensors."""
+        for value in tree_leaves(values):
             if isinstance(value, torch.Tensor):
                 self.kept.append(value)
-                self.readers.setdefault(id(value), []).append(self.inside[-1] if self.inside else "")
-        return func(*args, **kwargs)
+                self.readers.setdefault(id(value), []).append(reader)
 
     def entering(self, path: str) -> Callable[..., None]:
         def hook(module: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+            if path in self.hooked:
+                self.read((args, kwargs), path)
             self.inside.append(path)
             self.called[path] = self.called.get(path, 0) + 1
 
@@ -156,14 +168,16 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
     def leaving(self, path: str) -> Callable[..., None]:
         def hook(module: Any, args: Any, kwargs: Any, result: Any) -> None:  # noqa: ARG001
             self.inside.pop()
+            if path in self.hooked:
+                self.read(result, path)
             ends = [[v for v in tree_leaves(x) if isinstance(v, torch.Tensor)] for x in ((args, kwargs), result)]
             if all(ends):
                 self.met.setdefault(path, []).append((ends[0][0], ends[1][0]))
 
         return hook
 
-    def calls(self, result: Any) -> Calls:
-        """What was seen, once the model has returned `result`."""
+    def calls(self, result: Any, twin: torch.nn.Module) -> Calls:
+        """What was seen, once the model's copy `twin` has returned `result`."""
         returned = {id(value) for value in tree_leaves(result)}
         once = {path: met[0] for path, met in self.met.items() if len(met) == 1 == self.called[path]}
         producers: dict[int, list[str]] = {}
@@ -175,7 +189,24 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
             if id(source) in producers and id(source) not in returned and self.readers.get(id(source)) == [path]
         }
         shapes = {p: tuple(Call(tuple(a.shape), tuple(b.shape)) for a, b in met) for p, met in self.met.items()}
-        return Calls(shapes, feeds)
+        return Calls(shapes, feeds, self.outside(twin), self.hooked)
+
+    def outside(self, twin: torch.nn.Module) -> dict[str, str]:
+        """Parameters that code of other modules reads; what torch's own modules read of those inside is known."""
+        modules = dict(twin.named_modules())
+        own: dict[int, list[str]] = {}
+        for path, module in modules.items():
+            for tensor in module._parameters.values():
+                own.setdefault(id(tensor), []).append(path)
+        found = {}
+        for path, module in modules.items():
+            for role, tensor in module._parameters.items():
+                known = tuple(f"{p}." if p else "" for p in own[id(tensor)])
+                readers = [r for r in self.readers.get(id(tensor), ()) if not f"{r}.".startswith(known)]
+                readers = [r for r in readers if not type(modules[r]).__module__.startswith("torch.nn.")]
+                if tensor is not None and readers:
+                    found[f"{path}.{role}" if path else role] = readers[0] or type(twin).__name__
+        return found
 
 
 @contextmanager

@@ -5,10 +5,10 @@ convolution with its kernel's output channels scaled, as compilers fold it for i
 before a layer scales its inputs, W·diag(γ); LayerNorm's output before γ has mean 0, so only W·diag(γ)(I − 11ᵀ/n) acts.
 
 s is first shortened to 24 significant bits, which makes its products with float32 weights exact; that changes the
-norm by at most a factor 1 ± (2⁻²⁴ + γ₄), which `opnorm.linalg.near` adds to both ends. A float64 kernel rounds once
-more, ΔK with |Δk| ≤ u|k|: entry by entry the operator of ΔK is at most u times that of |K|, whose norm is at most
-Σ_taps‖K_tap‖_F times that of the padding, and no padding maps one position onto more than p_before + p_after + 1,
-or, if circular or reflecting, three an axis.
+norm by at most a factor 1 ± (2⁻²⁴ + γ₄), which `opnorm.linalg.near` adds to both ends. A kernel of longer numbers
+rounds once more, ΔK with |Δk| ≤ u|k|: entry by entry the operator of ΔK is at most u times that of |K|, whose norm is
+at most Σ_taps‖K_tap‖_F times that of the padding, and no padding maps one position onto more than
+p_before + p_after + 1, or, if circular or reflecting, three an axis.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from opnorm.linalg.diagonal import shortened
 from opnorm.linalg.folded import folded
 from opnorm.linalg.near import Near
 from opnorm.linalg.operator import LinearOperator
-from opnorm.linalg.rounding import TINY, UNIT, Float64, gamma, up
+from opnorm.linalg.rounding import TINY, UNIT, Float64, gamma, ldexp_up, up
 from opnorm.linalg.stored import StoredMatrix
 
 SMALLEST = 2.0**-450
@@ -57,9 +57,10 @@ def folded_batch_norm(
         if len(layer.shape) == 2:
             return folded(_stored(layer, arrays), rows=scales, relative=relative)
         kernel = arrays[layer.tensors[0]]
-        scaled = scaled_outputs(numbers(kernel).reshape(tuple(kernel.shape)), scales, transposed=transposed)
+        wide = numbers(kernel).reshape(tuple(kernel.shape))
+        scaled = scaled_outputs(wide, scales, transposed=transposed)
         operator = aslinearoperator(_built(layer, {**arrays, layer.tensors[0]: scaled}))
-        return Near(operator, relative=relative, absolute=_rounded(kernel, scaled, padding))
+        return Near(operator, relative=relative, absolute=_rounded(wide, scaled, padding))
 
     tensors = (*layer.tensors, *scale_tensors(names))
     words = f"diag(γ/√(var + ε)), ε = {eps:g}, after {layer.operator}"
@@ -126,17 +127,18 @@ def scaled_outputs(kernel: Float64, scales: Float64, *, transposed: bool) -> Flo
     return np.asarray((grouped * scales.reshape(groups, 1, -1, *rest)).reshape(kernel.shape))
 
 
-def _rounded(kernel: Any, scaled: Float64, padding: int | None) -> float:
-    """How far rounding the scaled kernel can move the norm: 0 where products are exact."""
-    if str(kernel.dtype).removeprefix("torch.") not in ("float64", "int32", "int64"):
-        return 0.0
+def _rounded(kernel: Float64, scaled: Float64, padding: int | None) -> float:
+    """How far rounding the scaled kernel can move the norm: 0 where its numbers fit float32, so products are exact."""
+    with np.errstate(over="ignore"):
+        if (kernel.astype(np.float32) == kernel).all():
+            return 0.0
     if padding is None:
         raise UnsupportedInput("a float64 kernel of unknown padding is not folded; give its settings")
-    axes = kernel.ndim - 2
-    taps = scaled.reshape(*scaled.shape[:2], -1)
+    axes, exponent = kernel.ndim - 2, math.frexp(float(np.abs(scaled).max()))[1]
+    taps = np.ldexp(scaled, -exponent).reshape(*scaled.shape[:2], -1)
     total = float(np.sqrt(np.einsum("oct,oct->t", taps, taps) + taps.size * TINY).sum())
     repeats = math.sqrt(max(3, 2 * padding + 1)) ** axes
-    return up(4 * UNIT * total * repeats * (1 + gamma(scaled.size + 8)), 16)
+    return ldexp_up(up(4 * UNIT * total * repeats * (1 + gamma(scaled.size + 8)), 16), exponent)
 
 
 def _stored(layer: Entry, arrays: Arrays) -> StoredMatrix:

@@ -11,18 +11,22 @@ from opnorm.layers.modules import Held, qualified
 from opnorm.layers.plan import Entry
 from opnorm.layers.vectors import COUNTS, not_a_map, refused
 
-PARAMETRIZATION = ".parametrizations."
+PARAMETRIZATION = "parametrizations."
 """Below this part of a name torch keeps what computed weights are made of."""
 
 _WHOLE = re.compile(r"u?int(8|16|32|64)")
 _FLOATING = re.compile(r"b?float(16|32|64)|float8_\w+")
+_LIBRARIES = ("torchvision.", "timm.", "transformers.")
+"""Their classes use a name for one thing, as a user's own class need not."""
+
+_POSITIONS = re.compile(r"(^|\.)(abs_)?pos(ition)?(al)?_?embed(ding)?s?$")
 _PACKED = re.compile(r"^torch\.(ao\.)?nn\.(\w+\.)*quantized\.")
 
 
 def of_unknown_use(held: Held, module: Any) -> Entry:
     """The row of a tensor that the rule of its module left out, or whose module has no rule."""
     name, shape, dtype = held.name, held.shape, held.dtype
-    if PARAMETRIZATION in name:
+    if name.startswith(PARAMETRIZATION) or f".{PARAMETRIZATION}" in name:
         return not_a_map(name, shape, dtype, "parametrization", "the state of a parametrization, not a weight")
     if dtype == "bool":
         return not_a_map(name, shape, dtype, "mask", "a mask of true and false")
@@ -35,6 +39,8 @@ def of_unknown_use(held: Held, module: Any) -> Entry:
     if math.prod(shape) == max(shape):
         size = "x".join(map(str, shape))
         return not_a_map(name, shape, dtype, "vector", f"a vector, shaped {size}: no matrix acts by it alone")
+    if len(shape) >= 3 and _POSITIONS.search(name) and _class(module).startswith(_LIBRARIES):
+        return not_a_map(name, shape, dtype, "constant", "a constant table, added to the input")
     if len(shape) == 2:
         return linear(
             name, shape, dtype, reason=f"how {_class(module)} uses it is not known: measured as the plain matrix"

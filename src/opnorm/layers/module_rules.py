@@ -11,27 +11,21 @@ from opnorm.layers.adapters import adapter
 from opnorm.layers.attention import Projection, circuits
 from opnorm.layers.bilinear import bilinear
 from opnorm.layers.convolution import convolution
-from opnorm.layers.embedding import embedding
 from opnorm.layers.linear import linear, slices
+from opnorm.layers.module_embeddings import EMBEDDING_RULES
 from opnorm.layers.modules import Held, Rule, Site, find_rule
 from opnorm.layers.normalization import batch_norm, layer_norm
 from opnorm.layers.plan import Entry
 from opnorm.layers.recurrent import recurrent
 from opnorm.layers.vectors import not_a_map
 
+ACTIVATED = "the module applies an activation after it: the row is of the part before"
 Make = Callable[[str, tuple[int, ...], str], Entry]
 
 
 def _dense(site: Site, make: Make = linear) -> tuple[Entry, ...]:
     weight = site.held["weight"]
     return (make(weight.name, weight.shape, weight.dtype),)
-
-
-def _embedding(site: Site) -> tuple[Entry, ...]:
-    entries = _dense(site, embedding)
-    most = getattr(site.module, "max_norm", None)
-    reason = f"max_norm = {most}: longer rows are shortened when they are looked up" if most is not None else ""
-    return tuple(replace(entry, reason=reason) for entry in entries)
 
 
 def _bilinear(site: Site) -> tuple[Entry, ...]:
@@ -47,11 +41,20 @@ def _convolution(site: Site) -> tuple[Entry, ...]:
         "stride": module.stride, "padding": module.padding, "dilation": module.dilation, "groups": module.groups,
         "padding_mode": module.padding_mode,
     }  # fmt: skip
+    if module.padding_mode != "zeros" and not isinstance(module.padding, str):
+        settings["padding"] = _padded(module)
     if module.transposed:
         settings |= {"transposed": True, "output_padding": _output_padding(site, axes)}
     return (
         convolution(weight.name, weight.shape, weight.dtype, settings=settings, input_shape=size, reason=site.sizes),
     )
+
+
+def _padded(module: Any) -> tuple[Any, ...]:
+    """The padding of each axis as torch computed it when the module was made: it applies that in these modes."""
+    flat = module._reversed_padding_repeated_twice
+    pairs = tuple(zip(flat[0::2], flat[1::2], strict=True))[::-1]
+    return tuple(module.padding) if pairs == tuple((p, p) for p in module.padding) else pairs
 
 
 def _output_padding(site: Site, axes: int) -> tuple[int, ...]:
@@ -70,6 +73,13 @@ def _batch_norm(site: Site) -> tuple[Entry, ...]:
         return ()
     held = next(h for role, h in site.held.items() if role in roles and role != "num_batches_tracked")
     return batch_norm(site.path, names, held.shape, held.dtype, eps=float(site.module.eps))
+
+
+def _activated_batch_norm(site: Site) -> tuple[Entry, ...]:
+    """timm's, which applies an activation after the affine part: the row is of that part."""
+    act = getattr(site.module, "act", None)
+    reason = "" if type(act).__name__ in ("Identity", "NoneType") else ACTIVATED
+    return tuple(replace(e, reason=reason) if e.status == "weight" else e for e in _batch_norm(site))
 
 
 def _instance_norm(site: Site) -> tuple[Entry, ...]:
@@ -134,7 +144,8 @@ def _attention(site: Site) -> tuple[Entry, ...]:
 
 def _adapted(site: Site) -> tuple[Entry, ...]:
     """PEFT's LoRA around a dense layer: what is added and what results, for each adapter that is in force."""
-    module, base = site.module, site.below["base_layer"].held["weight"]
+    module, inner = site.module, site.below["base_layer"]
+    base = inner.held["weight"]
     transposed = bool(getattr(module, "fan_in_fan_out", False))
     pairs = {name: [site.below.get(f"lora_{side}.{name}") for side in "AB"] for name in module.active_adapters}
     entries: list[Entry] = []
@@ -144,18 +155,25 @@ def _adapted(site: Site) -> tuple[Entry, ...]:
         down, up = a.held["weight"], b.held["weight"]
         entries += adapter(
             site.path, down.name, up.name, down.shape, up.shape, down.dtype, scale=float(module.scaling[name]),
-            base=base.name, base_shape=base.shape, transposed=transposed, problem=_adapter_problem(module, name),
+            base=base.name, base_shape=base.shape, transposed=transposed,
+            problem=_adapter_problem(module, name, find_rule(inner.module, RULES)[0]),
             suffix=f" of {name}" if len(pairs) > 1 else "",
         )  # fmt: skip
     return tuple(entries)
 
 
-def _adapter_problem(module: Any, name: str) -> str:
-    """Why the layer is not W + s·B·A with the stored W; empty where it is."""
+def _adapter_problem(module: Any, name: str, base: Rule | None) -> str:
+    """Why the layer is not W + s·B·A with the stored W; empty where it is. base: the rule of what is adapted."""
+    if base not in (_dense, RULES["transformers.pytorch_utils.Conv1D"]):
+        return f"what {type(module.base_layer).__qualname__}, which is adapted, computes is not known"
+    if getattr(module, "disable_adapters", False):
+        return "the adapters are disabled: the layer applies the base weight alone"
     if module.merged:
         return "the adapter is merged: the base weight already holds it"
     if getattr(module, "use_dora", {}).get(name):
         return "DoRA also rescales rows: W + s·B·A is not the layer"
+    if (variant := getattr(module, "lora_variant", {}).get(name)) is not None:
+        return f"{getattr(variant, '__name__', type(variant).__name__)} changes the adapter: W + s·B·A is not the layer"
     return "" if len(module.active_adapters) == 1 else "several adapters are in force: the layer adds all of them"
 
 
@@ -175,8 +193,7 @@ _NORMS = "torch.nn.modules.normalization"
 RULES: dict[str, Rule] = {
     "torch.nn.modules.linear.Linear": _dense,
     "torch.nn.modules.linear.Bilinear": _bilinear,
-    "torch.nn.modules.sparse.Embedding": _embedding,
-    "torch.nn.modules.sparse.EmbeddingBag": _embedding,
+    **EMBEDDING_RULES,
     **{f"torch.nn.modules.conv.Conv{n}d": _convolution for n in (1, 2, 3)},
     **{f"torch.nn.modules.conv.ConvTranspose{n}d": _convolution for n in (1, 2, 3)},
     **{f"torch.nn.modules.batchnorm.BatchNorm{n}d": _batch_norm for n in (1, 2, 3)},
@@ -192,6 +209,9 @@ RULES: dict[str, Rule] = {
     "peft.tuners.lora.layer.Linear": _adapted,
     "torchvision.models.convnext.LayerNorm2d": _layer_norm,
     "torchvision.ops.misc.FrozenBatchNorm2d": _batch_norm,
+    **{f"timm.layers.norm.{name}{at}": _layer_norm for name in ("LayerNorm", "LayerNorm2d") for at in ("", "Fp32")},
+    **{f"timm.layers.norm.{name}": _layer_norm for name in ("GroupNorm", "GroupNorm1")},
+    **{f"timm.layers.norm_act.{name}": _activated_batch_norm for name in ("BatchNormAct2d", "FrozenBatchNormAct2d")},
     "transformers.pytorch_utils.Conv1D": partial(_dense, make=_DENSE_TRANSPOSED),
     **{
         f"transformers.models.{family}.modeling_{family}.{name}": partial(_layer_norm, rms=True)
@@ -212,7 +232,18 @@ RULES: dict[str, Rule] = {
 def is_batch_norm(site: Site) -> bool:
     """Whether a module is a BatchNorm that is affine in evaluation mode."""
     rule, _ = find_rule(site.module, RULES)
-    return rule is _batch_norm and "running_var" in site.held
+    return rule in (_batch_norm, _activated_batch_norm) and "running_var" in site.held
+
+
+def gives_channels(site: Site) -> bool:
+    """Whether its rows are those of a dense layer or a convolution whose outputs lie on the axis that a BatchNorm
+    scales: a batch of vectors, or of channels with as many axes as the kernel has.
+    """  # fmt: skip
+    rule, _ = find_rule(site.module, RULES)
+    weight = site.held.get("weight")
+    if rule not in (_dense, _convolution) or weight is None or site.output is None:
+        return False
+    return len(site.output) == len(weight.shape)
 
 
 def most_padding(site: Site) -> int:

@@ -79,6 +79,7 @@ def find_rule(module: Any, rules: Mapping[str, Rule]) -> tuple[Rule | None, str]
     beside = [kind for kind in line[position:] if kind not in known.__mro__]  # mixins come before the root class
     changed += [name for kind in beside for name in vars(kind) if name in _CALLS - {"forward"}]
     changed += [name for name in vars(module) if name in _decisive(line[position:]) and callable(vars(module)[name])]
+    changed += [name for name in vars(module) if name in module._parameters]  # an attribute hides the parameter
     if changed:
         return None, (
             f"{qualified(type(module))} overrides {', '.join(changed)} of {known.__qualname__}: what it computes is "

@@ -1,6 +1,6 @@
 """Certificates λ_max(G) ≤ τ at many frequencies, by complex Cholesky factorizations of sI − Ĝ.
 
-Theorem C for complex matrices (`docs/proofs.md`, section 11): real and imaginary parts are real sums of twice as many
+Theorem C for complex matrices (`docs/proofs.md`, section 10): real and imaginary parts are real sums of twice as many
 products, so a factorization that completes proves λ_min(M) ≥ −g/(1−g)·tr M with g = √2·γ_{2(m+2)}. s is τ less that
 slack, so the answer is yes or no. Whether the host's complex factorization sums conventionally is probed once a
 process; where it does not, the residual ‖M − LL*‖ is bounded instead, which assumes nothing of it.

@@ -1,12 +1,13 @@
 """An operator known by one close to it.
 
-If A = D₁ÂD₂ + E with |1 − D₁D₂| no larger than `relative` and ‖E‖ ≤ `absolute`, then
+If A = D₁ÂD₂ + E with diagonal D₁, D₂ whose entries have products within `relative` of 1 and ‖E‖ ≤ `absolute`, then
 (1 − relative)‖Â‖ − absolute ≤ ‖A‖ ≤ (1 + relative)‖Â‖ + absolute: every bound on ‖Â‖ gives one on ‖A‖, of the same
 evidence. Used where scales are rounded once so that the products with them are exact.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from opnorm.bound import Bound
@@ -39,10 +40,11 @@ class Near(LinearOperator):
     def own_bounds(self, request: Request) -> Found:
         """The bounds on ‖Â‖, each moved outward."""
         near = measure_operator(self.operator, request)
-        bounds = tuple(self._moved(bound) for bound in near.bounds)
-        return Found(bounds, near.method, near.passes, near.note, near.frobenius)
+        moved = (self._moved(bound) for bound in near.bounds)
+        return Found(tuple(b for b in moved if b is not None), near.method, near.passes, near.note, near.frobenius)
 
-    def _moved(self, bound: Bound) -> Bound:
+    def _moved(self, bound: Bound) -> Bound | None:
         if bound.side == "upper":
-            return replace(bound, value=up(bound.value * (1 + self.relative) + self.absolute, 8))
+            value = up(bound.value * (1 + self.relative) + self.absolute, 8)
+            return replace(bound, value=value) if math.isfinite(value) else None
         return replace(bound, value=down(max(down(bound.value * (1 - self.relative), 4) - self.absolute, 0.0), 4))

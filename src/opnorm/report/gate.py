@@ -21,12 +21,16 @@ class Verdict:
 
 
 def judge(report: Report, ceiling: float) -> list[Verdict]:
-    """A verdict for every row that should have a norm: measured, undefined or refused.
+    """A verdict for every weight that should have a norm: measured, undefined or refused.
 
-    Rows made of several tensors (circuits, folded layers) are operators, not weights; they are judged where
-    they replace a weight that has no norm of its own, so never here: `measure` shows them.
+    Rows made of several tensors (circuits, folded layers) are no weights and not judged, but for a weight with its
+    adapter, W + s·B·A: that is the weight which acts. Without its base it is refused, and fails the check.
     """
-    return [_judge(row, ceiling) for row in report.rows if row.status != "not_a_map" and not row.derived]
+    return [_judge(row, ceiling) for row in report.rows if row.status != "not_a_map" and _is_weight(row)]
+
+
+def _is_weight(row: Row) -> bool:
+    return not row.derived or row.kind.startswith("adapted")
 
 
 def _judge(row: Row, ceiling: float) -> Verdict:

@@ -116,6 +116,7 @@ def _filled(row: Row, measurement: Measurement, request: Request) -> Row:
         bracket = measurement.bracket(Evidence.ESTIMATE)
     return replace(
         row,
+        shape=row.shape or measurement.shape,
         lower=bracket.lower,
         upper=bracket.upper,
         evidence=(weakest(bracket) or Evidence.ESTIMATE).label,

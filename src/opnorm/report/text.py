@@ -33,7 +33,8 @@ def show(report: Report, console: Console, *, sort: str = "file", top: int | Non
     if shown:
         console.print(_table(shown, several=len(report.inputs) > 1, room=console.width))
     if len(shown) < len(measured):
-        console.print(Text(f"{len(measured) - len(shown)} more weights are not shown: raise --top, or use --json"))
+        things = "rows" if any(row.derived for row in measured) else "weights"
+        console.print(Text(f"{len(measured) - len(shown)} more {things} are not shown: raise --top, or use --json"))
     for line in summary(report):
         console.print(Text(line), soft_wrap=True)
 
@@ -97,9 +98,8 @@ def number(value: float | None, *, down: bool) -> str:
     if value is None:
         return "–"
     text = f"{value:.{_DIGITS - 1}e}"
-    rounded = float(text)
+    rounded, exponent = float(text), int(f"{value:.16e}".split("e")[1])
     if (rounded > value) if down else (rounded < value):
-        exponent = int(text.split("e")[1])
         step = 10.0 ** (exponent - _DIGITS + 1)
         text = f"{rounded - step if down else rounded + step:.{_DIGITS - 1}e}"
     return f"{float(text):.{_DIGITS}g}"
@@ -134,12 +134,17 @@ def _verdict(report: Report) -> str:
     seconds = sum(row.seconds for row in measured)
     worst = max(measured, key=lambda r: r.upper if r.upper is not None else -1.0)
     derived = sum(row.derived for row in measured)
-    count = f"{len(measured) - derived} weights" + (f" and {derived} operators made of them" if derived else "")
+    count = _counted(len(measured) - derived, "weight")
+    count += f" and {_counted(derived, 'operator')} made of them" if derived else ""
     return (
         f"{count} measured in {seconds:.2f} s ({evidence}{risk}). σ₁ is the spectral norm, the largest "
-        f"singular value, of the real matrix stored; largest: {display_name(worst.name)}, "
+        f"singular value, of the real linear operator that a row names; largest: {display_name(worst.name)}, "
         f"σ₁ ≤ {number(worst.upper, down=False)}."
     )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def _left_out(report: Report) -> list[str]:
@@ -149,4 +154,6 @@ def _left_out(report: Report) -> list[str]:
     listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
     coverage = report.coverage
     share = coverage["measured"] / coverage["bytes"] if coverage["bytes"] else 0.0
-    return [f"{sum(kinds.values())} tensors are no linear maps ({listed}). Measured: {share:.1%} of all bytes."]
+    total = sum(kinds.values())
+    are = "tensor is no linear map" if total == 1 else "tensors are no linear maps"
+    return [f"{total} {are} ({listed}). Measured: {share:.1%} of all bytes."]

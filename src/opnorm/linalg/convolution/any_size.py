@@ -1,6 +1,6 @@
 """sup_ω σ₁(F(ω)) from finitely many certificates: cells of frequencies, each proved by its center.
 
-Theorem K (`docs/proofs.md`, section 11): if S = sup σ₁(F) is attained at ω*, then for every x with ½Σ_a D_a|x_a| < π/2
+Theorem K (`docs/proofs.md`, section 10): if S = sup σ₁(F) is attained at ω*, then for every x with ½Σ_a D_a|x_a| < π/2
 σ₁(F(ω* + x)) ≥ S·cos(½Σ_a D_a|x_a|), D_a the degree of F on axis a. So if every cell of a cover holds σ₁(F(center)) ≤
 T·cos r, r the largest ½Σ D_a|x_a| in that cell, then S ≤ T. Cells may have different sizes; those whose certificate
 fails are split. On two axes cells are diamonds, the balls of that distance, which tile; a third axis is cut into
@@ -199,7 +199,8 @@ def prove(search: Search) -> float | None:
     first = known.first()
     live = np.tile(first, (symbol.groups, 1))
     groups = np.repeat(np.arange(symbol.groups), len(first))
-    for level in range(MOST_BITS - known.denominator(0).bit_length()):
+    bits = min(MOST_BITS, 61 - sum(symbol.degrees).bit_length())  # numerators times lags stay below 2⁶³
+    for level in range(bits - known.denominator(0).bit_length()):
         failed = _settle(search, known, groups, live, level, estimate=level < depth or level > depth)
         if search.fixed is not None and (search.lower > search.fixed or search.work > MOST_WORK):
             return None

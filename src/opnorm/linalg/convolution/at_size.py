@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from opnorm.bound import Bound, Evidence
 from opnorm.linalg.convolution.any_size import SHARE, Search, explore, prove
@@ -45,7 +43,8 @@ _REMEDY = "the symbol is no closer at this size; --evidence probable is"
 def at_size(conv: Convolution, request: Request) -> Found | None:
     """Bounds in the units of the kernel as stored, or None where the general plan does better."""
     inner, copies = _valid(conv.geometry)
-    known = taps(_reaching(conv.kernel, inner), inner)
+    conv = _reaching(conv, inner)
+    known = taps(conv.kernel, inner)
     if known is None:
         return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1)
     exact = exact_periods(conv.geometry)
@@ -91,9 +90,10 @@ def _valid(known: Geometry) -> tuple[Geometry, int]:
     return replace(known, size=size, padding=none, mode="zeros"), multiplicity(known)
 
 
-def _reaching(kernel: NDArray[Any], inner: Geometry) -> NDArray[Any]:
-    """The kernel without the taps that meet nothing but padding."""
+def _reaching(conv: Convolution, inner: Geometry) -> Convolution:
+    """The same operator without the taps that meet nothing but padding."""
     assert inner.size is not None
+    kernel = conv.kernel
     settings = zip(inner.kernel, inner.stride, inner.dilation, inner.padding, inner.size, inner.output, strict=True)
     for axis, (k, s, d, (before, _), n, out) in enumerate(settings, start=2):
         places = np.arange(out) * s + np.arange(k)[:, None] * d - before
@@ -101,7 +101,7 @@ def _reaching(kernel: NDArray[Any], inner: Geometry) -> NDArray[Any]:
         if idle.any():
             kernel = kernel.copy()
             kernel[(slice(None),) * axis + (idle,)] = 0
-    return kernel
+    return conv if kernel is conv.kernel else conv.with_kernel(kernel)
 
 
 def _gap(known: Taps, inner: Geometry) -> float:

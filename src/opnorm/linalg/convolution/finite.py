@@ -39,7 +39,7 @@ def finite_lower(conv: Convolution, known: Taps, peaks: Sequence[Peak], width: f
     highest = max(peak.value for peak in peaks)
     enough = math.ldexp(highest, 2 * (known.exponent - exponent)) / (1 + 0.2 * width) ** 2
     before, top = 0.0, 0.0
-    while not lanczos.spent(MOST_STEPS) and top < enough:
+    while lanczos.passes == 0 or (not lanczos.spent(MOST_STEPS) and top < enough):
         lanczos.step()
         before, top = top, float(np.linalg.eigvalsh(lanczos.projection)[-1])
         if lanczos.passes > 2 and top <= before * (1 + _GAIN * width):

@@ -100,6 +100,13 @@ class Convolution(LinearOperator):
         other.exponent = self.exponent + exponent
         return other
 
+    def with_kernel(self, kernel: Kernel) -> Self:
+        """The same settings with another kernel of this shape."""
+        other = self.rescaled(0)
+        other.__dict__.pop("_absolute_norm", None)
+        other.kernel = kernel
+        return other
+
     def centered(self) -> Self:
         """A rescaled by a power of two so that its norm is moderate, whatever the scale of the kernel."""
         norm, exponent = self._absolute_norm

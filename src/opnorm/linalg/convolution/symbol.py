@@ -3,7 +3,7 @@
 Offset o = δa of tap a is split by the stride into phase o mod s and order ⌊o/s⌋. Taps of one order q, their phases
 side by side, make P_q, and F(ω) = Σ_q P_q e^{iq·ω} is the symbol: c_out × c_in·(phases) for each group. A zero-padded
 convolution of any size and padding is a compression of x ↦ F x, so ‖T‖ ≤ sup_ω σ₁(F(ω)) (`docs/proofs.md`, section
-11; stride 1: Sedghi, Gupta and Long 2019; Yi 2021). Padding only multiplies F by unitaries, and is left out.
+10; stride 1: Sedghi, Gupta and Long 2019; Yi 2021). Padding only multiplies F by unitaries, and is left out.
 
 Everything that is proved reads σ₁(F)² = λ_max(G) off the lags of G(ω) = F(ω)F(ω)* = Σ_d C_d e^{id·ω},
 C_d = Σ_q P_{q+d}P_qᵀ, formed once: a frequency then costs |lags|·m² multiplications and not m²n.

@@ -2,7 +2,7 @@
 
 Continue the kernel's windows quasi-periodically with period sN and phase φ on each axis: what arises is block
 diagonal at the frequencies (2πj+φ)/N, and where N is large enough the convolution is a corner of it, so that
-‖T‖ ≤ max_j σ₁(F((2πj+φ)/N)) for **every** φ (theorem T, `docs/proofs.md`, section 11). φ = 0 is the classical
+‖T‖ ≤ max_j σ₁(F((2πj+φ)/N)) for **every** φ (theorem T, `docs/proofs.md`, section 10). φ = 0 is the classical
 circulant; the best phases put the highest peak of the symbol between two points of the grid.
 A circular convolution whose stride divides its size is such a block diagonal matrix itself: φ = 0 then gives its norm.
 Guarantee: PROVED. Cost: ∏N_a certificates a phase, half of that for phases 0 and π.

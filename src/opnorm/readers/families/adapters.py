@@ -15,6 +15,11 @@ _A = re.compile(
     r"^(?P<path>.+)\.lora_(?P<embedding>embedding_)?A(?P<adapter>\.(?!weight$)[^.]+)?(?P<weight>\.weight)?$"
 )
 _BY_MAGNITUDE = "a weight-decomposed adapter (DoRA) rescales W + s·B·A by magnitudes of its own; merge it to measure it"
+_VARIANTS = (
+    *("alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "monteclora_config", "velora_config"),
+)
+"""Settings with which an adapter adds something else, or not to every token."""
+
 _CODES = (
     "the base weight is no matrix of floating-point numbers; dequantize it, or merge the adapter, to measure the sum"
 )
@@ -55,6 +60,9 @@ def _base(book: Book, path: str, config: Config | None, ending: str) -> tuple[Te
     base = book.tensors.get(f"{path}.base_layer.weight")
     if base is not None and not (len(base.shape) == 2 and is_weight(base)):
         return None, _CODES
+    variant = next((key for key in _VARIANTS if (config or {}).get(key)), "")
+    if variant:
+        return base, f"adapter_config.json has {variant}: the adapter may not add s·B·A; merge it to measure it"
     magnitude = any(f"{path}.lora_magnitude_vector{end}" in book.tensors for end in ("", ".weight", ending))
     return base, _BY_MAGNITUDE if magnitude or flag(config, "use_dora") else ""
 
@@ -64,9 +72,10 @@ def scale(config: Config | None, path: str, rank: int) -> float | None:
     if word(config, "peft_type") not in ("", "LORA"):
         return None
     alpha = number(config, "lora_alpha")
-    for key in section(config, "alpha_pattern") or {}:
+    for key in section(config, "alpha_pattern") or {}:  # the first that matches counts
         if not re.fullmatch(r"[\w.]+", key):
             return None  # a regular expression, which is not run
         if path == key or path.endswith(f".{key}"):
             alpha = number(section(config, "alpha_pattern"), key)
+            break
     return None if alpha is None else scale_of(alpha, rank, rank_stabilized=flag(config, "use_rslora"))

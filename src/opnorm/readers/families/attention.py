@@ -12,14 +12,25 @@ from dataclasses import dataclass, replace
 from opnorm.layers.attention import Projection, circuits
 from opnorm.layers.plan import Entry, Layer
 from opnorm.readers.checkpoint import Tensor
-from opnorm.readers.config import Config, model_type, number, whole
+from opnorm.readers.config import Config, model_type, number, section, whole
 from opnorm.readers.families.book import Book, Fold
 
 MOST_HEADS = 1024
 
 _NORMALIZED = ("q_norm", "k_norm", "q_layernorm", "k_layernorm")
-_OTHERWISE = ("crossattention.output.dense.weight", "bottleneck.input.dense.weight")
-"""Tensors of blocks that share a family's names and are wired differently (decoders of BERT, MobileBERT)."""
+_OTHERWISE = (
+    *("crossattention.output.dense.weight", "bottleneck.input.dense.weight"),
+    *("attention.LayerNorm.weight", "intermediate.LayerNorm.weight"),
+)
+"""Tensors of blocks that share a family's names and are wired differently: decoders of BERT, MobileBERT, and those
+that normalize before attention (RoBERTa-PreLayerNorm, ESM)."""
+
+_EMBEDDED = frozenset(("word_embeddings", "position_embeddings", "token_type_embeddings", "position_ids", "LayerNorm"))
+_BETWEEN = ("LayerNorm.weight", "embeddings_project.weight", "encoder.embedding_hidden_mapping_in.weight")
+"""Weights beside the embeddings that stand between them and the first block, where a model has them."""
+
+_UNSCALED_ROTARY = frozenset(("", "default", "linear", "dynamic", "llama3", "proportional"))
+"""Kinds of rotary embeddings that turn queries and keys and leave their lengths alone; YaRN and LongRoPE do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +139,7 @@ def _of_family(book: Book, family: Split) -> list[Layer]:
             continue
         wired = not any(f"{block}.{name}" in book.tensors for name in _OTHERWISE)
         if wired and (known or family.sure):
-            _note_folds(book, block, family)
+            _note_folds(book, block, family, known=known)
         derived, problem = head_circuits(book, path, tensors, rotary=family.rotary) if known else ((), "")
         if problem:
             book.notes[names[0]] = problem
@@ -150,6 +161,8 @@ def head_circuits(book: Book, path: str, tensors: Sequence[Tensor], *, rotary: b
         return (), f"config.json gives {heads} heads, more than are measured one by one: no circuits"
     normalized = any(book.get(f"{path}.{n}.weight") is not None for n in _NORMALIZED)
     note = "queries and keys are normalized after their projections: there is no score circuit" if normalized else ""
+    if rotary and not normalized and rotary_scales(config):
+        normalized, note = True, SCALED_SCORES
     pq, pk, pv, po = (Projection(t.name) for t in tensors)
     module = q.name.rsplit(".", 2)[0]
     rows = circuits(
@@ -157,6 +170,17 @@ def head_circuits(book: Book, path: str, tensors: Sequence[Tensor], *, rotary: b
         heads=heads, kv_heads=kv_heads, head_size=size, rotary=rotary, model_size=q.shape[1], dtype=q.dtype, note=note,
     )  # fmt: skip
     return rows, ""
+
+
+SCALED_SCORES = "the rotary embeddings of config.json may scale the scores too: no score circuit is measured"
+
+
+def rotary_scales(config: Config | None) -> bool:
+    """Whether the rotary embeddings of a configuration are of a kind that multiplies queries and keys as well."""
+    given = [part for key in ("rope_scaling", "rope_parameters") if (part := section(config, key)) is not None]
+    given += [inner for part in given for inner in part.values() if isinstance(inner, dict)]  # one a kind of layer
+    kinds = {part.get(key, "") for part in given for key in ("rope_type", "type")}
+    return any(not isinstance(kind, str) or kind not in _UNSCALED_ROTARY for kind in kinds)
 
 
 def head_counts(config: Config | None, rows: int) -> tuple[int, int, int]:
@@ -176,11 +200,13 @@ def misfit(heads: int, kv_heads: int, size: int, rows: Sequence[int]) -> str:
     )
 
 
-def _note_folds(book: Book, block: str, family: Split) -> None:
+def _note_folds(book: Book, block: str, family: Split, *, known: bool) -> None:
     pairs = [(f"{block}.{scale}", [f"{block}.{r}.weight" for r in readers]) for scale, readers in family.norms]
     if family.previous[0]:
         readers = [f"{block}.{family.attention}.{part}.weight" for part in (family.q, family.k, family.v)]
-        pairs.append((_before(block, family.previous), readers))
+        before = _before(block, family.previous)
+        if not before.endswith(family.previous[1]) or _embeds_plainly(book, block, before, known=known):
+            pairs.append((before, readers))
     for norm, readers in pairs:
         note_fold(book, norm, readers, Fold("", family.centered, plus_one=family.plus_one))
 
@@ -201,6 +227,19 @@ def note_fold(book: Book, norm: str, readers: Sequence[str], fold: Fold) -> None
             and tensor.shape[0 if fold.transposed else 1 :][:1] == scale.shape
         ):
             book.folds[name] = replace(fold, scale=scale.name)
+
+
+def _embeds_plainly(book: Book, block: str, norm: str, *, known: bool) -> bool:
+    """Whether nothing stands between the norm of the embeddings and the first block.
+
+    known: the configuration names the family; else the names must be those of plain embeddings and one encoder.
+    """
+    inside = norm.rpartition(".")[0]
+    root = inside.rpartition(".")[0]
+    if any(f"{root}.{name}".lstrip(".") in book.tensors for name in _BETWEEN):
+        return False
+    parts = {t.name[len(inside) + 1 :].partition(".")[0] for t in book.below(inside)}
+    return known or (parts <= _EMBEDDED and block.endswith(("encoder.layer.0", "transformer.layer.0")))
 
 
 def _before(block: str, previous: tuple[str, str]) -> str:

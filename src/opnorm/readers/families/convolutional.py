@@ -68,9 +68,8 @@ def _layer(book: Book, part: Convolved, eps: float, reason: str) -> Layer:
     assert tensor is not None
     settings: dict[str, Any] = {"stride": part.stride, "padding": part.padding, "groups": part.groups}
     input_shape = None if part.size is None else (tensor.shape[1] * part.groups, *part.size)
-    row = convolution(
-        tensor.name, tensor.shape, tensor.dtype, settings=settings, input_shape=input_shape, reason=reason
-    )
+    said = "; ".join(p for p in (reason, _unused(book, part)) if p)
+    row = convolution(tensor.name, tensor.shape, tensor.dtype, settings=settings, input_shape=input_shape, reason=said)
     found = {role: t for role in ROLES if (t := book.get(f"{part.norm}.{role}")) is not None}
     names = {role: t.name for role, t in found.items()}
     norms = batch_norm(part.norm, names, tensor.shape[:1], tensor.dtype, eps=eps)
@@ -82,6 +81,14 @@ def _layer(book: Book, part: Convolved, eps: float, reason: str) -> Layer:
     bias = book.get(f"{part.path}.bias")
     members = [tensor, *([] if bias is None else [bias]), *found.values()]
     return _without_empty(book, part.path, known, folded, members)
+
+
+def _unused(book: Book, part: Convolved) -> str:
+    """Why an input shape that was given tells nothing about this layer; empty where it does, or none was."""
+    if book.input_shape is None or part.size is not None:
+        return ""
+    shape = ",".join(map(str, book.input_shape))
+    return f"input shape {shape} is none that this model can have: any input size"
 
 
 def _without_empty(book: Book, path: str, known: dict[str, list[Entry]], folded: Entry, members: list[Tensor]) -> Layer:

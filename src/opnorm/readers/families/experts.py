@@ -16,6 +16,7 @@ from opnorm.readers.families.book import Book, is_weight
 MOST_EXPERTS = 4096
 _INTERLEAVED = ("gpt_oss",)
 _STACKED = ("llama4", "llama4_text")
+_TOGETHER = "stands for all experts together, perhaps stacked: measured as the one matrix that is stored"
 _UNDECIDED = "how gate and up share it is not known: each expert's whole matrix is measured"
 
 
@@ -30,6 +31,9 @@ def _layer(book: Book, tensor: Tensor) -> Layer | None:
         words = "a vector for each expert: bias"
         rows: tuple[Entry, ...] = (not_a_map(tensor.name, tensor.shape, tensor.dtype, "bias", words),)
     elif len(tensor.shape) != 3:
+        parts = tensor.name.split(".")
+        if not parts[min(parts.index("experts") + 1, len(parts) - 1)].isdigit() and parts[-1] != "weight":
+            book.notes[tensor.name] = _TOGETHER
         return None
     elif tensor.shape[0] > MOST_EXPERTS or not book.afford(2 * tensor.shape[0]):
         reason = f"a stack of {tensor.shape[0]} experts; {MOST_EXPERTS} are measured: split the tensor"

@@ -14,11 +14,14 @@ from opnorm.layers.linear import dense_words, linear, slices
 from opnorm.layers.plan import Arrays, Build, Entry, Layer
 from opnorm.readers.checkpoint import Tensor
 from opnorm.readers.config import Config, flag, model_type, whole
-from opnorm.readers.families.attention import MOST_HEADS, head_counts, misfit, note_fold
+from opnorm.readers.families.attention import MOST_HEADS, SCALED_SCORES, head_counts, misfit, note_fold, rotary_scales
 from opnorm.readers.families.book import Book, Fold
 
 _PARTS = ("q", "k", "v")
 _UNKNOWN = "fused, and its parts are not known: measured as the stacked matrix"
+_BY_NAME = "cut as [q; k; v], the order of {}, whose names these are"
+_STACKED = frozenset(("", "gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "qwen"))
+"""Families whose `c_attn` is [q; k; v]: others share the name and alternate the parts head by head (GPTBigCode)."""
 
 
 def fused_attention(book: Book) -> list[Layer]:
@@ -42,7 +45,12 @@ def _gpt2(book: Book, path: str, norms_before: bool) -> list[Layer | None]:
     width = output.shape[0]
     if output.shape != (width, width) or fused.shape not in ((width, 3 * width), (3 * width, width)):
         return []
-    transposed = fused.shape[1] == 3 * width
+    transposed, kind = fused.shape[1] == 3 * width, model_type(book.config)
+    if kind not in _STACKED:
+        book.notes[fused.name] = _UNKNOWN
+        return []
+    if not kind and not transposed:
+        book.notes[fused.name] = _BY_NAME.format("nanoGPT")
     block = path.rpartition(".")[0]
     if norms_before:
         for norm, reader in ((f"{block}.ln_1", fused.name), (f"{block}.ln_2", f"{block}.mlp.c_fc.weight")):
@@ -99,7 +107,9 @@ def _stacked(book: Book, path: str, ending: str) -> Layer | None:
     if ending == "qkv.weight" and (model_type(book.config) or fused.shape[0] != 3 * fused.shape[1]):
         book.notes[fused.name] = _UNKNOWN
         return None
-    return book.layer(path, {fused.name: slices(fused.name, fused.shape, fused.dtype, _thirds(fused.shape[0] // 3))})
+    reason = _BY_NAME.format("timm's vision transformers") if ending == "qkv.weight" else ""
+    parts = slices(fused.name, fused.shape, fused.dtype, _thirds(fused.shape[0] // 3))
+    return book.layer(path, {fused.name: (replace(parts[0], reason=reason), *parts[1:])})
 
 
 def _neox(book: Book, path: str) -> Layer | None:
@@ -121,9 +131,11 @@ def _neox(book: Book, path: str) -> Layer | None:
         note_fold(book, f"{block}.{norm}", [reader], Fold("", centered=True))
     parts = tuple(_alternating(fused, part, i, heads, size) for i, part in enumerate(_PARTS))
     q, k, v = (Projection(fused.name, start=i * size, step=3 * size) for i in range(3))
+    scaled = rotary_scales(book.config)
     derived = circuits(
-        path, q, k, v, Projection(output.name),
+        path, None if scaled else q, None if scaled else k, v, Projection(output.name),
         heads=heads, kv_heads=heads, head_size=size, rotary=True, model_size=width, dtype=fused.dtype,
+        note=SCALED_SCORES if scaled else "",
     )  # fmt: skip
     return book.layer(path, {fused.name: parts}, derived)
 
@@ -161,9 +173,11 @@ def _phi3(book: Book, path: str) -> Layer | None:
         note_fold(book, f"{block}.{norm}", [reader], Fold("", centered=False))
     parts = slices(fused.name, fused.shape, fused.dtype, list(zip(_PARTS, sizes, strict=True)))
     q, k, v = (Projection(fused.name, start=start) for start in (0, sizes[0], sizes[0] + sizes[1]))
+    scaled = rotary_scales(book.config)
     derived = circuits(
-        path, q, k, v, Projection(output.name),
+        path, None if scaled else q, None if scaled else k, v, Projection(output.name),
         heads=heads, kv_heads=kv_heads, head_size=size, rotary=True, model_size=fused.shape[1], dtype=fused.dtype,
+        note=SCALED_SCORES if scaled else "",
     )  # fmt: skip
     return book.layer(path, {fused.name: parts}, derived)
 

@@ -30,7 +30,7 @@ def _why(book: Book, tensor: Tensor) -> str | None:
     name, kind = tensor.name, model_type(book.config)
     if kind in TYPES and name.endswith((_HF, "patch_embedding.weight")):
         return "" if whole(book.config, "patch_size") == tensor.shape[2] else None
-    if kind or tensor.shape[1] not in (1, 3):
+    if kind or tensor.shape[1] != 3:  # one channel: spectrograms, whose patches overlap
         return None
     prefix = name.removesuffix(_TIMM)
     if name.endswith(_TIMM) and {f"{prefix}cls_token", f"{prefix}blocks.0.attn.qkv.weight"} <= book.tensors.keys():

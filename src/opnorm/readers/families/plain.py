@@ -26,14 +26,23 @@ _CONSTANT = re.compile(
     r"|(absolute_|abs_)?pos(ition)?(al)?_?embed(ding)?s?|latents|logit_scale)$"
 )
 _CONVOLUTION = re.compile(r"conv|(^|[._])(weight|filters?|w)$", re.IGNORECASE)
-_DIRECTION = re.compile(r"[._](weight_v|parametrizations\.weight\.original1)$")
-_MAGNITUDE = re.compile(r"[._](weight_g|parametrizations\.weight\.original0)$")
-_BEFORE = re.compile(r"[._](weight_orig|parametrizations\.weight\.original)$")
+_DIRECTION = re.compile(r"(^|[._])(weight(_[ih]h_l\d+(_reverse)?)?_v|parametrizations\.\w+\.original1)$")
+_MAGNITUDE = re.compile(r"(^|[._])(weight(_[ih]h_l\d+(_reverse)?)?_g|parametrizations\.\w+\.original0)$")
+_BEFORE = re.compile(r"(^|[._])(weight\w*_orig|parametrizations\.\w+\.original)$")
+_CHANNELS_LAST = re.compile(r"(^|_)kernel(:\d+)?$")
+_TABLE = re.compile(r"(^|[._/])(\w*_?(embed|embedding|embeddings|embeds|emb)|embed_\w+|wte|wpe)([./]weight)?$")
+"""Names whose own module is a table; layers inside an embedding module (`patch_embed.proj`, `time_embed.0`) are not."""
+
+_PRUNED = re.compile(r"(^|[._])(weight|bias)\w*_mask$")
 
 _PARAMETRIZED = (
     (_DIRECTION, "the direction of a weight-normalized weight, not the weight that the layer applies"),
     (_BEFORE, "a weight before its parametrization, not the weight that the layer applies"),
 )
+_NAMED = re.compile(r"weight|kernel|matrix|proj|embed|lora_|^w\d*$", re.IGNORECASE)
+"""Last parts of names that a layer gives its matrix."""
+
+_UNDECIDED = "how its layer uses it is not known: measured as the plain matrix"
 _LIVE = "measure the live model for that"
 
 
@@ -46,6 +55,8 @@ def rows_of(tensor: Tensor, note: str = "") -> tuple[Entry, ...]:
 
 def _row(tensor: Tensor, note: str) -> Entry:
     name, shape, dtype = tensor.name, tensor.shape, tensor.dtype
+    if _PRUNED.search(name):
+        return not_a_map(name, shape, dtype, "mask", "which entries of the weight beside it pruning keeps")
     identity = identify(name, dtype, shape)
     if identity.status == "refused" and len(shape) >= 3 and identity.kind == "tensor":
         return _higher(name, shape, dtype, note)
@@ -53,9 +64,11 @@ def _row(tensor: Tensor, note: str) -> Entry:
         reason = (identity.status == "refused" and packed([name])) or identity.reason
         return Entry(name, (name,), identity.kind, "", shape, dtype, identity.status, reason)
     why = next((f"{words}: measured as the plain matrix" for p, words in _PARAMETRIZED if p.search(name)), "")
+    if not why and identity.kind == "linear" and "." in name and not _NAMED.search(re.split(r"[./]", name)[-1]):
+        why = _UNDECIDED
     if _MAGNITUDE.search(name) and 1 in shape:
         return not_a_map(name, shape, dtype, "scale", "the magnitudes of a weight-normalized weight")
-    rule = embedding if identity.kind == "embedding" else linear
+    rule = embedding if identity.kind == "embedding" and _TABLE.search(name) else linear
     return rule(name, shape, dtype, reason="; ".join(p for p in (why, note) if p))
 
 
@@ -70,8 +83,8 @@ def _higher(name: str, shape: tuple[int, ...], dtype: str, note: str) -> Entry:
     for pattern, words in _PARAMETRIZED:
         if pattern.search(name):
             return refused(name, shape, dtype, "parametrization", f"{words}; {_LIVE}")
-    if last == "kernel":
-        reason = "a kernel of Keras or Flax, whose order of axes its layer decides; export it to PyTorch's layout"
+    if _CHANNELS_LAST.search(last) or ("/" in name and last != "bias"):
+        reason = "a kernel of Haiku, Keras or Flax: its layer decides the order of axes; export it to PyTorch's layout"
         return refused(name, shape, dtype, "kernel", reason)
     if (rank in (4, 5) and _CONVOLUTION.search(name)) or (rank == 3 and "conv" in name.lower() and last != "bias"):
         reason = "; ".join(p for p in (note, UNKNOWN_SETTINGS) if p)

@@ -13,6 +13,10 @@ _ENDINGS = ("_scale", "_scale_inv", "_scales", "_scale_2", ".scale", ".scales")
 _NAMES = (*SCALES, "weight_scale_2", "scale", "scales", "scale_inv", "qscale_weight", "SCB")
 """How scales of codes are called: after the codes' own name, or in their module."""
 
+_ZEROS = ("weight_zero_point", "weight_offset", "weight_zp", "zero_point", "zero_points", "zeros", "qzeros")
+"""How the zero points of asymmetric codes are called; codes with them are not code·scale."""
+
+_BITS = ("bits", "num_bits", "w_bit", "weight_bits", "wbits")
 _FOUR_BIT = "codes of bitsandbytes, two of 4 bits to a byte, with scales beside: this layout is not read; "
 
 
@@ -30,14 +34,25 @@ def _with_scales(book: Book, path: str, ending: str) -> Layer | None:
     codes, scale = book.get(f"{path}.weight"), book.get(f"{path}.{ending}")
     if codes is None or scale is None or not (codes.dtype in CODES or "int" in codes.dtype):
         return None
-    zero = f"{path}.weight_zero_point"
+    zeros = [f"{path}.{name}" for name in _ZEROS if f"{path}.{name}" in book.tensors]
     others = [name for name in _companions(book, codes) if name != scale.name]
-    if zero in book.tensors or others:
-        reason = packed([zero]) if zero in book.tensors else _unread(codes, [scale.name, *others])
+    if codes.dtype == "int8" and _fewest_bits(section(book.config, "quantization_config")) < 8:
+        reason = f"config.json gives codes of fewer than 8 bits, which int8 may hold in pairs: not read; {REMEDY}"
+        return book.layer(path, {codes.name: (refused(codes.name, codes.shape, codes.dtype, reason),)}, (), [codes])
+    if zeros or others:
+        reason = packed(["weight_zero_point"]) if zeros else _unread(codes, [scale.name, *others])
         return book.layer(path, {codes.name: (refused(codes.name, codes.shape, codes.dtype, reason),)}, (), [codes])
     block = given_block(book.config)
     rows = quantized(codes.name, codes.shape, codes.dtype, scale=scale.name, scale_shape=scale.shape, block=block)
     return book.layer(path, {codes.name: rows[:1], scale.name: rows[1:]}, (), [codes, scale])
+
+
+def _fewest_bits(settings: object, depth: int = 0) -> int:
+    """The least number of bits that a quantization's settings, nested as they are, give to anything; 8 if none."""
+    if not isinstance(settings, dict) or depth > 6:
+        return 8
+    given = [v for key, v in settings.items() if key in _BITS and type(v) is int]
+    return min([8, *given, *(_fewest_bits(inner, depth + 1) for inner in settings.values())])
 
 
 def given_block(config: Config | None) -> Block | None:

@@ -1,7 +1,8 @@
 """ResNets: torchvision's names, which timm shares, and Hugging Face's with their configuration.
 
-Names leave the strides open only in variants that say so elsewhere: a stem of 3×3 (CIFAR), dilated backbones of
-segmentation networks. Those do not match here, and their kernels are bounded for every setting instead.
+Variants whose names or shapes differ (a stem of 3×3, backbones of segmentation networks) do not match here, and their
+kernels are bounded for every setting instead. Some have the very names and shapes: blur pooling or dilation in the
+place of a stride. A configuration of timm tells them; without one, each row says what its stride rests on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ EPS = 1e-5
 
 MOST_BLOCKS = 256
 _PREFIXES = ("", "module.", "model.", "_orig_mod.")
-_REASON = "stride and padding taken from torchvision's ResNet, whose names these are"
+_REASON = (
+    "stride and padding taken from torchvision's ResNet, whose names these are; blurred and dilated variants share them"
+)
+_BLURRED = ("blur", "aa")
+"""In names of timm's architectures: a pooling does what the stride would."""
 
 Size = tuple[int, int] | None
 
@@ -27,7 +32,7 @@ def resnet(book: Book) -> list[Layer]:
     """The convolutions of a ResNet; nothing unless every one of them is as the architecture has it."""
     if model_type(book.config) == "resnet":
         return _whole(book, [list(_hugging_face(book, p)) for p in ("", "resnet.")], "")
-    if model_type(book.config):
+    if model_type(book.config) or any(part in word(book.config, "architecture") for part in _BLURRED):
         return []
     return _whole(book, [list(_torchvision(book, p)) for p in _PREFIXES], _REASON)
 

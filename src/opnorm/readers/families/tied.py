@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from opnorm.readers.config import flag, section
+from opnorm.readers.config import flag, model_type, section
 from opnorm.readers.families.book import Book
 
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight")
 _HEADS = ("lm_head.weight", "embed_out.weight", "cls.predictions.decoder.weight")
+_SCALED = "the model multiplies what it looks up by √hidden_size: the table is measured as it is stored"
 _NOTE = "also the output head: config.json says they are tied, and the checkpoint stores them once"
 
 
 def note_tied(book: Book) -> None:
-    """Note the embedding that is the output head too, where the configuration says so and no head is stored."""
+    """Note an embedding that is the output head too, where the configuration says so, and one that is scaled."""
     config = book.config or {}
     causal = any(str(a).endswith(("ForCausalLM", "LMHeadModel", "ForMaskedLM")) for a in _list(config, "architectures"))
     tied = flag(config, "tie_word_embeddings") or flag(section(config, "text_config"), "tie_word_embeddings")
     embeddings = [name for name in book.tensors if name.endswith(_EMBEDDINGS)]
     if causal and tied and len(embeddings) == 1 and not any(name.endswith(_HEADS) for name in book.tensors):
         book.notes[embeddings[0]] = _NOTE
+    if model_type(config).startswith("gemma"):
+        for name in embeddings:
+            book.notes[name] = "; ".join(p for p in (book.notes.get(name, ""), _SCALED) if p)
 
 
 def _list(config: object, key: str) -> list[object]:

@@ -24,6 +24,8 @@ from opnorm.readers.live.trace import InputShape, sizes_of
 from opnorm.readers.live.walk import Walk
 from opnorm.readers.memory import MemoryCheckpoint
 
+SCRIPT = "torch.jit._script.ScriptModule"
+
 
 def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckpoint:
     """The layers of a `torch.nn.Module`.
@@ -36,12 +38,22 @@ def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckp
         raise UnsupportedInput(
             f"a {type(model).__name__} is no torch.nn.Module: give a model, or a dictionary of arrays"
         )
+    scripted = next((path for path, m in model.named_modules() if _is_a(m, SCRIPT)), None)
+    if scripted is not None:
+        raise UnsupportedInput(
+            f"{scripted or 'the model'} is a TorchScript program, whose modules have no classes that say what they "
+            "compute: measure the module that it was made from, or its state_dict()"
+        )
     return ModelCheckpoint(model, input_shape)
 
 
 def is_module(model: Any) -> bool:
     """Whether an object is a live PyTorch module."""
-    return any(qualified(kind) == MODULE for kind in type(model).__mro__) and not isinstance(model, type)
+    return _is_a(model, MODULE) and not isinstance(model, type)
+
+
+def _is_a(model: Any, name: str) -> bool:
+    return any(qualified(kind) == name for kind in type(model).__mro__)
 
 
 class ModelCheckpoint(MemoryCheckpoint):

@@ -10,6 +10,8 @@ from opnorm.layers.modules import qualified
 
 _LAZY = frozenset(("torch.nn.parameter.UninitializedParameter", "torch.nn.parameter.UninitializedBuffer"))
 
+_FAKE = "torch._subclasses.fake_tensor.FakeTensor"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -77,9 +79,20 @@ def _problem(tensor: Any) -> str:
         return "a tensor on the meta device has a shape and no entries: load its weights first"
     if str(tensor.layout) != "torch.strided":
         return f"a tensor of layout {tensor.layout} is not read: use tensor.to_dense()"
+    if (hasattr(tensor, "ds_id") and not _bytes(tensor)) or (_bytes(tensor) and _without_memory(tensor)):
+        return "its memory was given back, as sharding and fake tensors do: gather or load the weights first"
     if tensor.is_quantized:
         return "a quantized tensor holds codes: measure the model before it was quantized"
     return ""
+
+
+def _without_memory(tensor: Any) -> bool:
+    """Whether the host or a GPU holds less than its entries: reading them would read what is not theirs."""
+    if any(qualified(kind) == _FAKE for kind in type(tensor).__mro__):
+        return True
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    reach = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    return tensor.device.type in ("cpu", "cuda") and bool(tensor.untyped_storage().nbytes() < reach)
 
 
 def _memory(tensor: Any, problem: str) -> object:

@@ -8,18 +8,22 @@ from dataclasses import replace
 from opnorm.layers.plan import Entry, Layer
 
 
-def tied(layers: list[Layer], first: Mapping[str, str]) -> list[Layer]:
+def tied(layers: list[Layer], first: Mapping[str, str], makers: Mapping[str, object]) -> list[Layer]:
     """Layers whose entries over tied tensors repeat an earlier row, where that is of the same operator.
 
-    first: the name of a tied tensor → the name of the one before it with the same memory. A tied tensor that acts
-    otherwise (a convolution with another stride) keeps a row of its own.
+    first: the name of a tied tensor → the name of the one before it with the same memory. makers: the name of a row →
+    what computes its weight from that memory, None where it is as stored. A tied tensor that acts otherwise (a
+    convolution with another stride, a parametrization of its own) keeps a row of its own.
     """
     seen: dict[object, str] = {}
-    return [replace(layer, entries=tuple(_entry(e, first, seen) for e in layer.entries)) for layer in layers]
+    return [
+        replace(layer, entries=tuple(_entry(e, first, makers.get(e.name), seen) for e in layer.entries))
+        for layer in layers
+    ]
 
 
-def _entry(entry: Entry, first: Mapping[str, str], seen: dict[object, str]) -> Entry:
-    original = seen.setdefault(_acts(entry, first), entry.name)
+def _entry(entry: Entry, first: Mapping[str, str], maker: object, seen: dict[object, str]) -> Entry:
+    original = seen.setdefault((_acts(entry, first), maker), entry.name)
     shared = [name for name in entry.tensors if name in first]
     if not shared or entry.status == "refused":
         return entry

@@ -19,7 +19,7 @@ InputShape: TypeAlias = tuple[int, ...] | Sequence[tuple[int, ...]] | Mapping[st
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What one module saw: shapes with the batch, or why there are none."""
+    """What one module saw: shapes with the batch; in words, why there are none, or what they leave out."""
 
     input: tuple[int, ...] | None = None
     output: tuple[int, ...] | None = None
@@ -44,7 +44,15 @@ class Sizes:
             return Size(why=f"not reached at {self.words}: any input size")
         if len({(c.input[1:], c.output[1:]) for c in calls}) > 1:
             return Size(why=f"called at several sizes, {_several(calls)}: any input size")
-        return Size(calls[0].input, calls[0].output)
+        hooks = f"the size without the hooks of {self.calls.hooked[0] or 'the model'}" if self.calls.hooked else ""
+        return Size(calls[0].input, calls[0].output, hooks)
+
+    def reader(self, name: str) -> str:
+        """Why a parameter may be applied otherwise than by its module; empty where nothing is known of that."""
+        outside = self.calls.outside.get(name, "")
+        return outside and (
+            f"read by the code of {outside} itself, which may apply it in another way: measured as its own module does"
+        )
 
 
 def sizes_of(model: Any, input_shape: InputShape | None) -> Sizes:
@@ -53,7 +61,8 @@ def sizes_of(model: Any, input_shape: InputShape | None) -> Sizes:
         return Sizes(Calls())
     shapes = checked(input_shape)
     trace = import_module("opnorm.frameworks.torch_trace").trace
-    return Sizes(trace(model, shapes), f"input shape {_words(shapes)}")
+    hooks = import_module("opnorm.frameworks.torch_modules").unknown_hooks
+    return Sizes(trace(model, shapes, hooks), f"input shape {_words(shapes)}")
 
 
 def checked(input_shape: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from opnorm.errors import UnsupportedInput
 from opnorm.layers.folding import folded_batch_norm
 from opnorm.layers.module_rest import of_unknown_use, packed
-from opnorm.layers.module_rules import RULES, is_batch_norm, most_padding
+from opnorm.layers.module_rules import RULES, gives_channels, is_batch_norm, most_padding
 from opnorm.layers.modules import Held, Site, find_rule, qualified
 from opnorm.layers.plan import Entry, Layer
 from opnorm.layers.vectors import refused
@@ -38,7 +38,7 @@ class Walk:
         self.frameworks = import_module("opnorm.frameworks.torch_modules")
         self.stored, self.sizes = {s.name: s for s in stored}, sizes
         self.modules: dict[str, Any] = dict(model.named_modules(remove_duplicate=False))
-        self.families = families(self.modules, tensors)
+        self.families = families(self.modules, tensors, self.frameworks.unknown_hooks)
         self.paths = {id(module): path for path, module in reversed(self.modules.items())}
         self.computed: dict[str, Computed] = {}
         self.problems: dict[str, str] = {}
@@ -61,6 +61,8 @@ class Walk:
             plans[self.stored[name].path] += parts.get(name) or [self._unknown(self.stored[name])]
         for path, entries in plans.items():
             plans[path] = [part for e in entries for part in self._split(e, parts)]
+        for path, entries in plans.items():
+            plans[path] = [self._with_readers(path, e) for e in entries]
         for path, entry in [*self._folded(plans), *self._of_family(plans)]:
             plans.setdefault(path, []).append(entry)
         found = [
@@ -68,7 +70,21 @@ class Walk:
             for path, entries in plans.items()
             if entries
         ]
-        return tied(found, {s.name: s.first for s in self.stored.values() if s.first})
+        makers = {e.name: self._maker(path, e) for path, entries in plans.items() for e in entries}
+        return tied(found, {s.name: s.first for s in self.stored.values() if s.first}, makers)
+
+    def _maker(self, path: str, entry: Entry) -> object:
+        """None for a row over stored tensors; else the module that computes its weight, in its own way."""
+        return self.paths[id(self.modules[path])] if self.computed.keys() & set(entry.tensors) else None
+
+    def _with_readers(self, path: str, entry: Entry) -> Entry:
+        """The row with a word about other code that reads its tensors."""
+        if entry.status != "weight" or path not in self.modules:
+            return entry
+        inside = [s for s in (self.stored.get(name) for name in entry.tensors) if s is not None]
+        names = [joined_path(self.paths[id(self.modules[s.path])], s.role) for s in inside]
+        found = next((words for name in names if (words := self.sizes.reader(name))), "")
+        return replace(entry, reason="; ".join(p for p in (entry.reason, found) if p)) if found else entry
 
     def _unknown(self, s: Stored) -> Entry:
         return of_unknown_use(Held(s.name, s.shape, s.dtype), self.modules[s.path])
@@ -149,10 +165,8 @@ class Walk:
             site, source = self.sites.get(path), self.sites.get(producer)
             if site is None or source is None or not is_batch_norm(site) or path in self.problems:
                 continue
-            if any(self.frameworks.unknown_hooks(s.module) for s in (site, source)):
-                continue
             weights = [e for e in plans[producer] if e.status == "weight" and not e.derived and e.kind in FOLDABLE]
-            if len(weights) == 1:
+            if len(weights) == 1 and gives_channels(source):
                 yield path, folded_batch_norm(
                     weights[0], site.names(), eps=float(site.module.eps), label=path.rpartition(".")[2],
                     padding=most_padding(source), transposed=weights[0].kind == "transposed convolution",
