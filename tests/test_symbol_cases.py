@@ -47,8 +47,8 @@ def run_natural(count, seed):
 
 def run_forced(count, seed, monkeypatch):
     """No Gram matrix: violations among bounds at a size, and for any size."""
-    for name in ("GRAM_SIDE", "IMPLICIT_SIDE", "_GRAM_WORK"):
-        monkeypatch.setattr(at_size, name, 0)
+    for name, value in (("GRAM_SIDE", 0), ("IMPLICIT_SIDE", 0), ("_GRAM_WORK", 0)):
+        monkeypatch.setattr(at_size, name, value)
     monkeypatch.setattr(by_groups, "GRAM_SIDE", -1)
     rng, violations = np.random.default_rng(seed), []
     for _ in range(count):
@@ -107,8 +107,8 @@ def test_twenty_thousand_cases(monkeypatch):
 )
 def test_many_channels_by_symbol(shape, size, stride, dilation, monkeypatch):
     """Sides beyond the stacked ones: single factorizations, estimates by Lanczos."""
-    for name in ("GRAM_SIDE", "IMPLICIT_SIDE", "_GRAM_WORK"):
-        monkeypatch.setattr(at_size, name, 0)
+    for name, value in (("GRAM_SIDE", 0), ("IMPLICIT_SIDE", 0), ("_GRAM_WORK", 0)):
+        monkeypatch.setattr(at_size, name, value)
     kernel = np.random.default_rng(shape[0]).standard_normal(shape).astype(np.float32)
     axes = len(size)
     case = {

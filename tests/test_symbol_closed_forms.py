@@ -73,8 +73,8 @@ def test_the_laplacian_by_symbol_at_a_size(monkeypatch):
     found = measure_operator(Convolution(LAPLACIAN, (1, 90, 90), padding=1), Request(Evidence.PROVED))
     assert found.method == "symbol"
     assert_holds(found.bracket("proved"), value)
-    for name in ("GRAM_SIDE", "IMPLICIT_SIDE", "_GRAM_WORK"):
-        monkeypatch.setattr(at_size, name, 0)
+    for name, value in (("GRAM_SIDE", 0), ("IMPLICIT_SIDE", 0), ("_GRAM_WORK", 0)):
+        monkeypatch.setattr(at_size, name, value)
     assert_holds(bracket(Convolution(LAPLACIAN, (1, 16, 16), padding=1)), 4 + 4 * math.cos(math.pi / 17))
 
 

@@ -15,7 +15,6 @@ from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.plan import choose
 from opnorm.linalg.request import Found, Request, proved, relative_width
 from opnorm.linalg.rounding import Float64, ldexp_up
-from opnorm.linalg.stored import StoredMatrix
 
 METHODS = {"gram": by_gram, "lanczos": by_lanczos}
 """Name of a method → what runs it. The name appears in reports; `opnorm explain NAME` describes it."""
@@ -85,7 +84,7 @@ def _follow_plan(wide: LinearOperator, known: tuple[Bound, ...], request: Reques
     evidence = Evidence.ESTIMATE if rounding is None else request.evidence
     if rounding is not None and not known:
         known = (proved("upper", rounding.norm, "norm law"),)
-    plan = choose(wide.shape, stored=isinstance(wide, StoredMatrix), evidence=evidence, width=request.width)
+    plan = choose(wide.shape, stored=wide.columns_are_cheap, evidence=evidence, width=request.width)
     method = "lanczos" if rounding is None else plan.method
     return METHODS[method](wide, known, plan, request, warm)
 

@@ -120,6 +120,11 @@ class LinearOperator(ABC):
         """
         return None
 
+    @property
+    def columns_are_cheap(self) -> bool:
+        """Whether all columns can be had for the price of a few passes, and without cancellation."""
+        return False
+
     def rescaled(self, exponent: int) -> LinearOperator:
         """2^exponent·A."""
         from opnorm.linalg.algebra import Scaled

@@ -23,6 +23,9 @@ GRAM_SIDE_MOST = 16384
 IMPLICIT_SIDE = 64
 """The limit for operators whose columns must first be computed."""
 
+CHEAP_COLUMNS = 1024
+"""So few columns of a convolution cost no more than Lanczos would: the limit is then that of stored matrices."""
+
 FINE = 1e-4
 """Widths below this need a basis built in float64: float32 leaves 3e-5."""
 

@@ -47,6 +47,11 @@ class StoredMatrix(LinearOperator):
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         """Columns start:stop of A as a host array (rows, stop − start) of any real dtype."""
 
+    @property
+    def columns_are_cheap(self) -> bool:
+        """They are there to be read."""
+        return True
+
     def rescaled(self, exponent: int) -> Self:
         """2^exponent·A, exact but for float64 entries that underflow (their loss is in `rounding`)."""
         other = copy.copy(self)

@@ -52,7 +52,10 @@ def at_size(conv: Convolution, request: Request) -> Found | None:
         return _circulant(conv, known, exact, request)
     rows, columns = sorted(conv.shape)
     certain = request.evidence is Evidence.PROVED
-    if rows <= (GRAM_SIDE if certain else IMPLICIT_SIDE) or known.lag_entries > MOST_LAG_ENTRIES:
+    if (
+        rows <= (GRAM_SIDE if certain or conv.columns_are_cheap else IMPLICIT_SIDE)
+        or known.lag_entries > MOST_LAG_ENTRIES
+    ):
         return None
     by_group = by_groups(conv, known, inner, copies, request)
     if by_group is not None:

@@ -28,6 +28,7 @@ from opnorm.linalg.convolution.geometry import Geometry, Padding, Sizes, geometr
 from opnorm.linalg.convolution.kernel_size import absolute_norm, adjoint_terms, frobenius_norm
 from opnorm.linalg.convolution.padding import extend, fold, multiplicity
 from opnorm.linalg.operator import Block, LinearOperator, Rounding
+from opnorm.linalg.plan import CHEAP_COLUMNS
 from opnorm.linalg.request import Found, Request, proved
 from opnorm.linalg.rounding import Float64, gamma, ldexp_up, up
 from opnorm.linalg.stored import UNDERFLOW
@@ -106,6 +107,11 @@ class Convolution(LinearOperator):
         other.__dict__.pop("_absolute_norm", None)
         other.kernel = kernel
         return other
+
+    @property
+    def columns_are_cheap(self) -> bool:
+        """See `LinearOperator.columns_are_cheap`: each entry is one of the kernel's, or a sum of a few."""
+        return max(self.shape) <= CHEAP_COLUMNS
 
     def centered(self) -> Self:
         """A rescaled by a power of two so that its norm is moderate, whatever the scale of the kernel."""
