@@ -80,16 +80,21 @@ def to_host(tensor: torch.Tensor) -> NDArray[Any]:
     return np.asarray(host.numpy())
 
 
+def require_entries(tensor: torch.Tensor, what: str) -> None:
+    """Refuse what has no plain entries to read; `what` the tensor is, in a word."""
+    if tensor.is_meta:
+        raise UnsupportedInput(f"a {what} on the meta device has a shape and no entries; load its weights first")
+    if tensor.layout is not torch.strided:
+        raise UnsupportedInput(f"a {what} of layout {tensor.layout} is not read; use tensor.to_dense() or scipy.sparse")
+    if tensor.is_quantized:
+        raise UnsupportedInput(f"a quantized {what} holds codes; measure tensor.dequantize()")
+
+
 def adapt(tensor: Any) -> LinearOperator:
     """A `TorchMatrix` over `tensor`; a tensor on the host in float32 or float64 shares memory with NumPy."""
     require_real(tensor.is_complex(), tensor.dtype)
     require_matrix(tuple(tensor.shape), tensor.dtype)
-    if tensor.is_meta:
-        raise UnsupportedInput("a tensor on the meta device has a shape and no entries; load its weights first")
-    if tensor.layout is not torch.strided:
-        raise UnsupportedInput(f"a tensor of layout {tensor.layout} is not read; use tensor.to_dense() or scipy.sparse")
-    if tensor.is_quantized:
-        raise UnsupportedInput("a quantized tensor holds codes; measure tensor.dequantize()")
+    require_entries(tensor, "tensor")
     tensor = tensor.detach()
     if tensor.device.type == "cpu":
         entries, inexact = embed(to_host(tensor))

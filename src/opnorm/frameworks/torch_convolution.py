@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opnorm.errors import UnsupportedInput
 from opnorm.frameworks import require_real
-from opnorm.frameworks.torch import to_host
+from opnorm.frameworks.torch import require_entries, to_host
 from opnorm.linalg.convolution.correlate import Products
 from opnorm.linalg.convolution.geometry import Geometry
 from opnorm.linalg.convolution.operator import Convolution
@@ -78,12 +77,7 @@ class TorchCorrelation:
 def to_host_kernel(tensor: torch.Tensor) -> NDArray[Any]:
     """The kernel's entries on the host; `UnsupportedInput` where there are none to read."""
     require_real(tensor.is_complex(), tensor.dtype)
-    if tensor.is_meta:
-        raise UnsupportedInput("a kernel on the meta device has a shape and no entries; load its weights first")
-    if tensor.layout is not torch.strided:
-        raise UnsupportedInput(f"a kernel of layout {tensor.layout} is not read; use tensor.to_dense()")
-    if tensor.is_quantized:
-        raise UnsupportedInput("a quantized kernel holds codes; measure tensor.dequantize()")
+    require_entries(tensor, "kernel")
     return to_host(tensor)
 
 
