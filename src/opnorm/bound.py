@@ -38,7 +38,7 @@ class Evidence(IntEnum):
         try:
             return cls[str(value).upper()]
         except KeyError:
-            allowed = ", ".join(e.label for e in cls if e is not cls.ASSUMED)
+            allowed = ", ".join(e.label for e in cls)
             raise UsageError(f"evidence {value!r} is not known; choose one of: {allowed}") from None
 
 
