@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from opnorm.errors import UnsupportedInput, UsageError
 
@@ -22,6 +22,18 @@ Padding = int | Sequence[int] | Sequence[tuple[int, int]] | Literal["same", "val
 """A number for all sides, one an axis, a pair (before, after) an axis, or a word."""
 
 MOST_AXES = 3
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `geometry`, for what hands them on."""
+
+    stride: Sizes
+    padding: Padding
+    dilation: Sizes
+    groups: int
+    padding_mode: str
+    transposed: bool
+    output_padding: Sizes
 
 
 @dataclass(frozen=True, slots=True)

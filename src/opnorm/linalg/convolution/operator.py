@@ -17,14 +17,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.errors import UndefinedNorm, UnsupportedInput, UsageError
 from opnorm.linalg.convolution.correlate import Correlation, Products
-from opnorm.linalg.convolution.geometry import Geometry, Padding, Sizes, geometry
+from opnorm.linalg.convolution.geometry import Geometry, Settings, geometry
 from opnorm.linalg.convolution.kernel_size import absolute_norm, adjoint_terms, frobenius_norm
 from opnorm.linalg.convolution.padding import extend, fold, multiplicity
 from opnorm.linalg.operator import Block, LinearOperator, Rounding
@@ -50,37 +50,15 @@ class Convolution(LinearOperator):
 
     kernel: host float32 or float64, laid out as in PyTorch: (c_out, c_in/groups, *k), transposed
     (c_in, c_out/groups, *k), which is the kernel of the forward convolution whose adjoint it is; `geometry` is that
-    forward convolution's. Products need an input_shape (channels, *size); bounds do not.
+    forward convolution's. Products need an input_shape (channels, *size); bounds do not. settings: see `geometry`.
     """
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        input_shape: Sequence[int] | None = None,
-        *,
-        stride: Sizes = 1,
-        padding: Padding = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        padding_mode: str = "zeros",
-        transposed: bool = False,
-        output_padding: Sizes = 0,
-    ) -> None:
+    def __init__(self, kernel: Kernel, input_shape: Sequence[int] | None = None, **settings: Unpack[Settings]) -> None:
         _require_host(kernel)
         self.kernel: Kernel = kernel
-        self.transposed = bool(transposed)
+        self.transposed = bool(settings.get("transposed", False))
         self.exponent = 0
-        self.geometry: Geometry = geometry(
-            kernel.shape,
-            input_shape,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            padding_mode=padding_mode,
-            transposed=self.transposed,
-            output_padding=output_padding,
-        )
+        self.geometry: Geometry = geometry(kernel.shape, input_shape, **settings)
         inner = (kernel.shape[1] * self.geometry.groups, *(self.geometry.size or ()))
         outer = (kernel.shape[0], *(self.geometry.output if self.geometry.size else ()))
         super().__init__(*((inner, outer) if self.transposed else (outer, inner)))
