@@ -30,14 +30,13 @@ bench: $(VENV)/.bench $(MINILM)/model.safetensors
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) "pip>=25.1"
 
 $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(PIP) "$(TORCH)"
+	$(PIP) "pip>=25.1" "$(TORCH)"
 	$(PIP) --editable . --group test --group lint $(JAX)
 	touch $(VENV)/.core $@
 
