@@ -18,7 +18,7 @@ from typing import Any
 from opnorm.bound import Bracket
 from opnorm.frameworks import aslinearoperator
 from opnorm.frameworks import convolution as factory
-from opnorm.layers.plan import Also, Arrays, Build, Entry
+from opnorm.layers.plan import Also, Arrays, Build, Entry, Kernel
 from opnorm.layers.vectors import numbers
 from opnorm.linalg.convolution.by_symbol import BareKernel
 from opnorm.linalg.measure import measure_operator
@@ -50,11 +50,12 @@ def convolution(
     where they are not known; input_shape: (channels, *sizes), or None for any size.
     """  # fmt: skip
     transposed = bool(settings and settings.get("transposed"))
-    build = _bare(name) if settings is None else _convolution(name, dict(settings), input_shape)
+    part = Kernel(name, None if settings is None else dict(settings), input_shape)
+    build = _build(part)
     words = convolution_words(shape, settings, input_shape)
     kind = "transposed convolution" if transposed else "convolution"
     also = (flattened(name, transposed=transposed),)
-    return Entry(name, (name,), kind, words, shape, dtype, reason=reason, build=build, also=also)
+    return Entry(name, (name,), kind, words, shape, dtype, reason=reason, build=build, part=part, also=also)
 
 
 def convolution_words(
@@ -89,17 +90,12 @@ def bracket_of(matrix: Any, request: Request) -> Bracket:
     return measurement.bracket(max(request.evidence, measurement.best(request.width)))
 
 
-def _convolution(name: str, settings: dict[str, Any], input_shape: tuple[int, ...] | None) -> Build:
+def _build(part: Kernel) -> Build:
     def build(arrays: Arrays) -> object:
-        return factory.convolution(arrays[name], input_shape, **settings)
-
-    return build
-
-
-def _bare(name: str) -> Build:
-    def build(arrays: Arrays) -> object:
-        kernel = arrays[name]
-        return BareKernel(numbers(kernel).reshape(tuple(kernel.shape)))
+        kernel, settings = arrays[part.tensor], part.settings
+        if settings is None:
+            return BareKernel(numbers(kernel).reshape(tuple(kernel.shape)))
+        return factory.convolution(kernel, part.input_shape, **settings)
 
     return build
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from opnorm.bound import Bracket
 from opnorm.frameworks import aslinearoperator
-from opnorm.layers.linear import dense_words
-from opnorm.layers.plan import Also, Arrays, Entry
+from opnorm.layers.linear import dense, dense_words
+from opnorm.layers.plan import Also, Arrays, Entry, Part
 from opnorm.linalg.request import Request, proved
 from opnorm.linalg.rounding import TINY, down, gamma, ldexp_down, ldexp_up, up
 from opnorm.linalg.stored import StoredMatrix
@@ -30,15 +30,12 @@ _MEANING = "how far a single token (a one-hot input) can reach; as an output hea
 def embedding(name: str, shape: tuple[int, ...], dtype: str, *, reason: str = "") -> Entry:
     """The row of an embedding table (entries, features)."""
 
-    def build(arrays: Arrays) -> object:
-        return arrays[name]
-
     def find(arrays: Arrays, request: Request) -> Bracket:  # noqa: ARG001
         return largest_row_norm(arrays[name])
 
     words = dense_words(shape).replace("dense", "embedding")
     also = (Also(ROW_NORM, _MEANING, find),)
-    return Entry(name, (name,), "embedding", words, shape, dtype, reason=reason, build=build, also=also)
+    return dense(name, Part(name), "embedding", words, shape, dtype, reason=reason, also=also)
 
 
 def largest_row_norm(matrix: object) -> Bracket:

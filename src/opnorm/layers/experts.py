@@ -7,10 +7,10 @@ are measured apart where the layout is known. Guarantee and cost are those of ea
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from opnorm.layers.linear import dense_words
-from opnorm.layers.plan import Arrays, Build, Entry
+from opnorm.layers.linear import dense, dense_words
+from opnorm.layers.plan import Entry, Part
 
 Fused = Literal["", "stacked", "interleaved"]
 """How gate and up share a tensor: not, one after the other, or alternating."""
@@ -34,14 +34,15 @@ def experts(
     axis, entries = 1 if transposed else 0, []
     for number in range(shape[0]):
         if not fused:
-            entries.append(_entry(name, str(number), shape[1:], dtype, transposed, reason, _whole(name, number)))
+            part = Part(name, (number,), transposed)
+            entries.append(_entry(part, str(number), shape[1:], dtype, reason))
             continue
         side = shape[1 + axis] // 2
-        part = (side, shape[2]) if axis == 0 else (shape[1], side)
+        sides = (side, shape[2]) if axis == 0 else (shape[1], side)
         for position, word in enumerate(_PARTS):
             cut = slice(position, None, 2) if fused == "interleaved" else slice(position * side, (position + 1) * side)
-            build = _part(name, number, cut, axis)
-            entries.append(_entry(name, f"{number} {word}", part, dtype, transposed, reason, build))
+            part = Part(name, (number, *(slice(None),) * axis, cut), transposed)
+            entries.append(_entry(part, f"{number} {word}", sides, dtype, reason))
     return tuple(entries)
 
 
@@ -53,22 +54,6 @@ def fused_layout(gate_up: tuple[int, ...], down: tuple[int, ...]) -> bool | None
     return transposed if plain != transposed else None
 
 
-def _entry(
-    name: str, suffix: str, shape: tuple[int, ...], dtype: str, transposed: bool, reason: str, build: Build
-) -> Entry:
-    words = dense_words(shape, transposed=transposed)
-    return Entry(f"{name}[{suffix}]", (name,), "expert", words, shape, dtype, reason=reason, build=build)
-
-
-def _whole(name: str, number: int) -> Build:
-    def build(arrays: Arrays) -> Any:
-        return arrays[name][number]
-
-    return build
-
-
-def _part(name: str, number: int, cut: slice, axis: int) -> Build:
-    def build(arrays: Arrays) -> Any:
-        return arrays[name][number][cut] if axis == 0 else arrays[name][number][:, cut]
-
-    return build
+def _entry(part: Part, suffix: str, shape: tuple[int, ...], dtype: str, reason: str) -> Entry:
+    words = dense_words(shape, transposed=part.transposed)
+    return dense(f"{part.tensor}[{suffix}]", part, "expert", words, shape, dtype, reason=reason)

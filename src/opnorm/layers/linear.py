@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opnorm.errors import UsageError
-from opnorm.layers.plan import Arrays, Build, Entry
+from opnorm.layers.plan import Also, Entry, Part
 
 UNKNOWN_USE = "layer kind not known: measured as the plain matrix"
 """The reason of a row whose matrix is sound while what it is for was not decided."""
@@ -20,12 +20,25 @@ def linear(
     name: str, shape: tuple[int, ...], dtype: str, *, transposed: bool = False, kind: str = "linear", reason: str = ""
 ) -> Entry:
     """The row of a matrix; `transposed`: stored as inputs by outputs (GPT-2's `Conv1D`)."""
+    part = Part(name, transposed=transposed)
+    return dense(name, part, kind, dense_words(shape, transposed=transposed), shape, dtype, reason=reason)
 
-    def build(arrays: Arrays) -> object:
-        return arrays[name]
 
-    words = dense_words(shape, transposed=transposed)
-    return Entry(name, (name,), kind, words, shape, dtype, reason=reason, build=build)
+def dense(
+    name: str,
+    part: Part,
+    kind: str,
+    words: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    reason: str = "",
+    also: tuple[Also, ...] = (),
+) -> Entry:
+    """The row of the matrix at `part` of its tensor."""
+    return Entry(
+        name, (part.tensor,), kind, words, shape, dtype, reason=reason, build=part.matrix, part=part, also=also
+    )
 
 
 def slices(
@@ -46,21 +59,12 @@ def slices(
         )
     entries, start = [], 0
     for suffix, size in parts:
-        part = (size, shape[1]) if axis == 0 else (shape[0], size)
-        words = dense_words(part, transposed=axis == 1)
-        build = part_of(name, start, start + size, axis)
-        entries.append(Entry(f"{name}[{suffix}]", (name,), kind, words, part, dtype, reason=reason, build=build))
+        sides = (size, shape[1]) if axis == 0 else (shape[0], size)
+        words = dense_words(sides, transposed=axis == 1)
+        part = Part(name, (*(slice(None),) * axis, slice(start, start + size)), transposed=axis == 1)
+        entries.append(dense(f"{name}[{suffix}]", part, kind, words, sides, dtype, reason=reason))
         start += size
     return tuple(entries)
-
-
-def part_of(name: str, start: int, stop: int, axis: int) -> Build:
-    """Rows or columns `start`:`stop` of a tensor."""
-
-    def build(arrays: Arrays) -> object:
-        return arrays[name][start:stop] if axis == 0 else arrays[name][:, start:stop]
-
-    return build
 
 
 def dense_words(shape: tuple[int, ...], *, transposed: bool = False) -> str:

@@ -10,7 +10,7 @@ modules and checkpoints alike end in these functions, so that both give the same
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from opnorm.bound import Bracket
@@ -33,6 +33,36 @@ class Also:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Where a row's matrix lies inside its one tensor, so that what is read can be written: `arrays[tensor][index]`.
+
+    transposed: it is stored as inputs by outputs; what is read is not turned, as the norm is the same.
+    """
+
+    tensor: str
+    index: tuple[int | slice, ...] = field(default=(), hash=False)
+    transposed: bool = False
+
+    def matrix(self, arrays: Arrays) -> Any:
+        """A view of the tensor where its framework gives views."""
+        tensor = arrays[self.tensor]
+        return tensor[self.index] if self.index else tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The whole of a tensor as the kernel of a convolution.
+
+    settings: keyword arguments of `opnorm.frameworks.convolution.convolution`, None where nothing gives them.
+    input_shape: (channels, *sizes), or None for any size.
+    """
+
+    tensor: str
+    settings: dict[str, Any] | None = field(default=None, hash=False)
+    input_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One row to be.
 
@@ -40,7 +70,8 @@ class Entry:
     that of a module where several tensors make one. tensors: the names that `build` needs. status: 'weight'
     (to be measured), 'not_a_map', 'refused' or 'optimizer', with `reason` in words. derived: spans several
     tensors, or repeats one that has a row of its own, and adds no bytes. same_as: the name of the tied tensor
-    whose row this one repeats. operator: in words, with sizes, such as 'dense 384x384'.
+    whose row this one repeats. operator: in words, with sizes, such as 'dense 384x384'. part: where the operator
+    lies inside one stored tensor; None where it spans several, is computed from them, or is held by codes.
     """
 
     name: str
@@ -54,6 +85,7 @@ class Entry:
     derived: bool = False
     same_as: str = ""
     build: Build | None = None
+    part: Part | Kernel | None = None
     also: tuple[Also, ...] = ()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from opnorm.layers.bilinear import bilinear
 from opnorm.layers.convolution import convolution
@@ -69,7 +70,9 @@ def _row(tensor: Tensor, note: str) -> Entry:
     if _MAGNITUDE.search(name) and 1 in shape:
         return not_a_map(name, shape, dtype, "scale", "the magnitudes of a weight-normalized weight")
     rule = embedding if identity.kind == "embedding" and _TABLE.search(name) else linear
-    return rule(name, shape, dtype, reason="; ".join(p for p in (why, note) if p))
+    row = rule(name, shape, dtype, reason="; ".join(p for p in (why, note) if p))
+    before = any(pattern.search(name) for pattern, _ in _PARAMETRIZED)
+    return replace(row, part=None) if before else row  # to write it would not write the weight that acts
 
 
 def _higher(name: str, shape: tuple[int, ...], dtype: str, note: str) -> Entry:

@@ -24,9 +24,8 @@ def resolved(entry: Entry, computed: Mapping[str, Computed]) -> Entry:
         return entry
     names = [s for name in entry.tensors for s in (computed[name].sources if name in made else (name,))]
     build = entry.build and _built(entry.build, made)
-    return replace(
-        entry, tensors=tuple(dict.fromkeys(names)), build=build, also=tuple(_further(also, made) for also in entry.also)
-    )
+    further = tuple(_further(also, made) for also in entry.also)
+    return replace(entry, tensors=tuple(dict.fromkeys(names)), build=build, part=None, also=further)
 
 
 def _built(build: Build, made: Mapping[str, Callable[[], Any]]) -> Build:
