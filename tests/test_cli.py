@@ -187,11 +187,13 @@ def test_check_is_three_valued(tmp_path):
     matrix = rng.standard_normal((50, 50))
     truth = float(np.linalg.norm(matrix, 2))
     np.save(path, matrix)
-    undecided = run("check", path, "--max", repr(truth * 1.000001))
+    undecided = run("check", path, "--max", repr(truth * (1 + 1e-15)))
     assert undecided.returncode == 1
     assert "cannot tell" in undecided.stdout
-    decided = run("check", path, "--max", repr(truth * 1.000001), "--width", "1e-8")
-    assert decided.returncode == 0
+    for factor, code in ((1 + 1e-9, 0), (1 - 1e-9, 1)):  # whatever the width asked for
+        decided = run("check", path, "--max", repr(truth * factor))
+        assert decided.returncode == code
+        assert "cannot tell" not in decided.stdout
 
 
 def test_check_fails_on_what_cannot_be_judged(model, tmp_path):

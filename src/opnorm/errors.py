@@ -6,6 +6,7 @@ OpnormError
 ├── UsageError           options or a path that make no sense               (exit code 2)
 ├── CheckpointError      a file refused: corrupt, hostile, unsupported      (exit code 3)
 ├── FileAccessError      reading or writing failed                          (exit code 4)
+├── BoundMissed          a weight cannot be proved to lie in its band
 ├── Contradiction        two bounds exclude each other: a bug in opnorm     (exit code 70)
 └── MissingExtra         an optional dependency is not installed
 """
@@ -49,6 +50,19 @@ class CheckpointError(OpnormError):
 
 class FileAccessError(OpnormError, OSError):
     """The operating system refused to read or write a file."""
+
+
+class NotFinite(UndefinedNorm):
+    """A weight, given by name, holds NaN or Inf."""
+
+    def __init__(self, name: str, nan: int, inf: int) -> None:
+        super().__init__(nan, inf)
+        counts = " and ".join(f"{n} {word}" for n, word in ((nan, "NaN"), (inf, "Inf")) if n)
+        self.args = (f"{name} holds {counts}: it has no spectral norm; load weights from before the step that did it",)
+
+
+class BoundMissed(OpnormError, ArithmeticError):
+    """A weight could not be finished within its band: the message names it and says what was reached."""
 
 
 class Contradiction(OpnormError, ArithmeticError):

@@ -17,11 +17,11 @@ from opnorm.report.display import display_name
 from opnorm.report.survey import Progress, Selection, Survey
 
 
-def survey_of(paths: tuple[str, ...], options: Options) -> tuple[Survey, int]:
+def survey_of(paths: tuple[str, ...], options: Options, ceiling: float | None = None) -> tuple[Survey, int]:
     """The survey of all inputs that could be opened, and the gravest code of those that could not."""
-    request = Request(Evidence.parse(options.evidence), options.width, options.seed)
+    request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=ceiling)
     survey, code = Survey(request, Selection(options.only, options.skip), options.jobs), 0
-    with _progress(options) as progress:
+    with shown_progress(options.quiet) as progress:
         for path in paths:
             try:
                 with open_checkpoint(path, options.input_shape) as checkpoint:
@@ -47,9 +47,9 @@ def _nothing(options: Options) -> str:
 
 
 @contextmanager
-def _progress(options: Options) -> Iterator[Progress]:
+def shown_progress(quiet: bool) -> Iterator[Progress]:
     """A bar on standard error, if that is a terminal."""
-    if options.quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -125,7 +125,7 @@ def prove_upper(gram: Gram, shift: float) -> float | None:
         if in_place:
             _restore(shifted, original)
         return None
-    slack = _cholesky_slack(diagonal, gram.columns) if conventional else _residual_slack(shifted, factor)
+    slack = cholesky_slack(diagonal, gram.columns) if conventional else residual_slack(shifted, factor)
     return up(shift + slack + UNIT * float(diagonal.max()) + gram.error, 16)
 
 
@@ -148,7 +148,7 @@ def _mirror(matrix: Float64) -> None:
         matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
 
-def _cholesky_slack(diagonal: Float64, columns: int) -> float:
+def cholesky_slack(diagonal: Float64, columns: int) -> float:
     """Theorem C: how far below zero an eigenvalue of sI − Ĝ may lie although the factorization completed."""
     rows = len(diagonal)
     ku = (rows + 2) * UNIT
@@ -157,7 +157,7 @@ def _cholesky_slack(diagonal: Float64, columns: int) -> float:
     return up(ku / (1 - 2 * ku) * trace + underflow, 8)
 
 
-def _residual_slack(matrix: Float64, factor: Float64) -> float:
+def residual_slack(matrix: Float64, factor: Float64) -> float:
     """LLᵀ ⪰ 0 for any L, so λ_min(M) ≥ −‖M − LLᵀ‖: holds for any factor, from any library."""
     rows, factor = len(factor), np.tril(factor)
     residual = matrix - factor @ factor.T

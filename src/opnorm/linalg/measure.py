@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from opnorm.bound import Bound, Evidence, Measurement
+from opnorm.linalg.at_most import at_most
 from opnorm.linalg.by_gram import by_gram
 from opnorm.linalg.by_lanczos import by_lanczos
 from opnorm.linalg.centering import centered, checked_warm, scaled_back
@@ -15,6 +16,7 @@ from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.plan import choose
 from opnorm.linalg.request import Found, Request, proved, relative_width
 from opnorm.linalg.rounding import Float64, ldexp_up
+from opnorm.linalg.stored import StoredMatrix
 
 METHODS = {"gram": by_gram, "lanczos": by_lanczos}
 """Name of a method → what runs it. The name appears in reports; `opnorm explain NAME` describes it."""
@@ -39,7 +41,23 @@ def measure_operator(operator: LinearOperator, request: Request, warm: Float64 |
     wide, exponent = centered(operator if square and warm is not None else operator.wide())
     warm = None if warm is None else checked_warm(warm, wide.shape[0])
     found, frobenius = _find(wide, request, warm)
-    return _measurement(found, operator, request, frobenius, exponent, began)
+    return _decided(_measurement(found, operator, request, frobenius, exponent, began), operator, request)
+
+
+def _decided(measurement: Measurement, operator: LinearOperator, request: Request) -> Measurement:
+    """With bounds that tell whether the norm is at most the ceiling asked for, where the bracket straddles it."""
+    bracket = measurement.bracket(request.evidence)
+    straddles = request.ceiling is not None and bracket.at_most(request.ceiling) is None
+    if not straddles or not isinstance(operator, StoredMatrix):
+        return measurement
+    assert request.ceiling is not None
+    closer = at_most(operator, request.ceiling, request.seed)
+    return replace(
+        measurement,
+        bounds=(*measurement.bounds, *closer.bounds),
+        passes=measurement.passes + closer.passes,
+        seconds=measurement.seconds + closer.seconds,
+    )
 
 
 def _measurement(

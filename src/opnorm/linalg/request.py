@@ -17,6 +17,8 @@ FAILURE_PROBABILITY = 1e-12
 class Request:
     """What to reach: the least evidence, the relative width, and what keys the random start.
 
+    ceiling: a number that the norm is to be compared with; where a bracket of that width cannot tell, it is decided
+    on its own (`linalg.at_most`).
     `UsageError` for a width that is not above 0, or evidence that cannot be measured.
     """
 
@@ -25,6 +27,7 @@ class Request:
     seed: int = 0
     key: bytes = b""
     failure_probability: float = FAILURE_PROBABILITY
+    ceiling: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.width < math.inf:
