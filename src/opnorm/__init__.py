@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opnorm.api import block_diagonal, measure, spectral_norm
     from opnorm.bound import Bound, Bracket, Evidence, Measurement
+    from opnorm.constraint.certificate import Certificate
+    from opnorm.constraint.files import cap_file
+    from opnorm.constraint.gate import control
+    from opnorm.constraint.jacobian import jacobian_penalty
+    from opnorm.constraint.muon import decay_for, norm_invariant
+    from opnorm.constraint.normalize import normalize
+    from opnorm.constraint.norms import differentiable_spectral_norm
+    from opnorm.constraint.penalties import orthogonality_penalty, spectral_penalty
+    from opnorm.constraint.projection import project
+    from opnorm.constraint.rules import band, cap, orthogonalize, penalize, watch
+    from opnorm.constraint.schedule import anneal, piecewise
+    from opnorm.constraint.suggest import suggest
     from opnorm.errors import (
+        BoundMissed,
         CheckpointError,
         Contradiction,
         FileAccessError,
@@ -36,7 +49,20 @@ __version__ = "0.1.0"
 _HOMES = {
     "opnorm.api": ("block_diagonal", "measure", "spectral_norm"),
     "opnorm.bound": ("Bound", "Bracket", "Evidence", "Measurement"),
+    "opnorm.constraint.certificate": ("Certificate",),
+    "opnorm.constraint.files": ("cap_file",),
+    "opnorm.constraint.gate": ("control",),
+    "opnorm.constraint.jacobian": ("jacobian_penalty",),
+    "opnorm.constraint.muon": ("decay_for", "norm_invariant"),
+    "opnorm.constraint.normalize": ("normalize",),
+    "opnorm.constraint.norms": ("differentiable_spectral_norm",),
+    "opnorm.constraint.penalties": ("orthogonality_penalty", "spectral_penalty"),
+    "opnorm.constraint.projection": ("project",),
+    "opnorm.constraint.rules": ("band", "cap", "orthogonalize", "penalize", "watch"),
+    "opnorm.constraint.schedule": ("anneal", "piecewise"),
+    "opnorm.constraint.suggest": ("suggest",),
     "opnorm.errors": (
+        "BoundMissed",
         "CheckpointError",
         "Contradiction",
         "FileAccessError",
@@ -56,7 +82,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Bound",
+    "BoundMissed",
     "Bracket",
+    "Certificate",
     "CheckpointError",
     "Contradiction",
     "Convolution",
@@ -73,19 +101,39 @@ __all__ = [
     "UnsupportedInput",
     "UsageError",
     "adjoint_defect",
+    "anneal",
     "aslinearoperator",
+    "band",
     "block_diagonal",
+    "cap",
+    "cap_file",
+    "control",
+    "decay_for",
+    "differentiable_spectral_norm",
+    "jacobian_penalty",
     "low_rank_update",
     "measure",
+    "norm_invariant",
+    "normalize",
+    "orthogonality_penalty",
+    "orthogonalize",
+    "penalize",
+    "piecewise",
+    "project",
     "spectral_norm",
+    "spectral_penalty",
+    "suggest",
+    "watch",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name == "parametrize":
+        return import_module("opnorm.parametrize")
     if name not in _HOME:
         raise AttributeError(f"module 'opnorm' has no attribute {name!r}; it has: {', '.join(__all__)}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "parametrize"]

@@ -14,6 +14,10 @@ _SEE = {
     **dict.fromkeys(("batch norm", "folded", "layer norm"), "diagonal"),
     **dict.fromkeys(("convolution", "flattened kernel"), "symbol"),
     **dict.fromkeys(("circuit", "adapter"), "thin"),
+    **dict.fromkeys(("orthogonalize", "project"), "band"),
+    **dict.fromkeys(("muon", "weight decay"), "decay"),
+    **dict.fromkeys(("penalization", "suggest"), "overpenalization"),
+    "spectral normalization": "normalize",
 }
 """Word → the page that explains it."""
 

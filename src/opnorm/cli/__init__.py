@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from opnorm import __version__
+from opnorm.cli.cap import cap
 from opnorm.cli.codes import CONTRADICTION, FAILED, INTERRUPTED, exit_code, gravest
 from opnorm.cli.options import Options, common_options
 from opnorm.cli.threads import share_cores
@@ -75,7 +76,7 @@ def check(paths: tuple[str, ...], ceiling: float, options: Options) -> int:
         passed = bool(verdicts) and report.complete and all(v.holds is True for v in verdicts)
         return lambda _, console: show(verdicts, passed, ceiling, console), 0 if passed else FAILED
 
-    return _run(paths, options, judged)
+    return _run(paths, options, judged, ceiling)
 
 
 @cli.command()
@@ -88,17 +89,21 @@ def explain(topic: str | None) -> int:
     return 0
 
 
+cli.add_command(cap)
+
+
 def _run(
     paths: tuple[str, ...],
     options: Options,
     judge: Callable[[Report], tuple[Callable[[Report, Console], None], int]],
+    ceiling: float | None = None,
 ) -> int:
     """Measure, judge, publish: what every measuring verb does."""
     from opnorm.cli.inputs import survey_of
     from opnorm.cli.outputs import check_outputs, publish
 
     check_outputs(options)
-    survey, code = survey_of(paths, options)
+    survey, code = survey_of(paths, options, ceiling)
     report = survey.report(__version__)
     show, verdict = judge(report)
     broken = CONTRADICTION if any(f.code == "contradiction" for f in report.findings) else 0

@@ -46,7 +46,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _COUNT = click.IntRange(min=1)
 
 
-def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def shape_option(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """(3, 224, 224) from '3,224,224'."""
     if value is None:
         return None
@@ -75,7 +75,7 @@ _COMMON = (
     click.option("--skip", multiple=True, metavar="GLOB", help="Leave out matching names. Repeatable."),
     click.option(
         "--input-shape",
-        callback=_shape,
+        callback=shape_option,
         metavar="C,H,W",
         help="Of the model's input, without batch: convolutions are then measured at their own sizes.",
     ),

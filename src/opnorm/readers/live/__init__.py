@@ -27,12 +27,13 @@ from opnorm.readers.memory import MemoryCheckpoint
 SCRIPT = "torch.jit._script.ScriptModule"
 
 
-def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckpoint:
+def open_model(model: Any, input_shape: InputShape | None = None, *, sharded: bool = False) -> ModelCheckpoint:
     """The layers of a `torch.nn.Module`.
 
     input_shape: of one example, without the batch, such as (3, 224, 224); a tuple of shapes or a mapping from
     argument names for several inputs. With it, convolutions are measured at the size they see and BatchNorms are
-    folded into what feeds them; without, for any size. `UnsupportedInput` for what is no module.
+    folded into what feeds them; without, for any size. sharded: plan tensors that are spread over processes (DTensor)
+    as the whole they stand for; whoever reads them gathers them. `UnsupportedInput` for what is no module.
     """
     if not is_module(model):
         raise UnsupportedInput(
@@ -44,7 +45,7 @@ def open_model(model: Any, input_shape: InputShape | None = None) -> ModelCheckp
             f"{scripted or 'the model'} is a TorchScript program, whose modules have no classes that say what they "
             "compute: measure the module that it was made from, or its state_dict()"
         )
-    return ModelCheckpoint(model, input_shape)
+    return ModelCheckpoint(model, input_shape, sharded=sharded)
 
 
 def is_module(model: Any) -> bool:
@@ -59,8 +60,8 @@ def _is_a(model: Any, name: str) -> bool:
 class ModelCheckpoint(MemoryCheckpoint):
     """A live model; see the head of this file."""
 
-    def __init__(self, model: Any, input_shape: InputShape | None = None) -> None:
-        stored = stored_tensors(model)
+    def __init__(self, model: Any, input_shape: InputShape | None = None, *, sharded: bool = False) -> None:
+        stored = stored_tensors(model, sharded=sharded)
         self._arrays = {s.name: s.tensor.detach() for s in stored if not s.problem}
         tensors = [Tensor(s.name, s.dtype, s.shape, 0 if s.first else s.nbytes) for s in stored]
         total = sum(t.nbytes for t in tensors)

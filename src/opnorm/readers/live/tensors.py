@@ -12,6 +12,8 @@ _LAZY = frozenset(("torch.nn.parameter.UninitializedParameter", "torch.nn.parame
 
 _FAKE = "torch._subclasses.fake_tensor.FakeTensor"
 
+_SHARDED = "torch.distributed.tensor.DTensor"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -31,10 +33,10 @@ class Stored:
     first: str = ""
 
 
-def stored_tensors(model: Any) -> list[Stored]:
-    """Every one of them, in the order of `state_dict`."""
+def stored_tensors(model: Any, *, sharded: bool = False) -> list[Stored]:
+    """Every one of them, in the order of `state_dict`. sharded: DTensors are taken for what they are the parts of."""
     seen: dict[object, str] = {}
-    return [_stored(path, role, tensor, seen) for path, role, tensor in _named(model)]
+    return [_stored(path, role, tensor, seen, sharded) for path, role, tensor in _named(model)]
 
 
 def _named(model: Any) -> Iterator[tuple[str, str, Any]]:
@@ -45,12 +47,14 @@ def _named(model: Any) -> Iterator[tuple[str, str, Any]]:
                 yield path, role, tensor
 
 
-def _stored(path: str, role: str, tensor: Any, seen: dict[object, str]) -> Stored:
+def _stored(path: str, role: str, tensor: Any, seen: dict[object, str], sharded: bool) -> Stored:
     name = joined_path(path, role)
     dtype = dtype_words(tensor)
     problem = _problem(tensor)
     first = seen.setdefault(_memory(tensor, problem), name)
     first = "" if first == name else first
+    if sharded and qualified(type(tensor)) == _SHARDED:
+        problem = ""
     if qualified(type(tensor)) in _LAZY:
         return Stored(path, role, name, tensor, (), dtype, 0, problem, first)
     return Stored(path, role, name, tensor, tuple(tensor.shape), dtype, _bytes(tensor), problem, first)

@@ -1,0 +1,231 @@
+"""The gate: after each optimizer step it moves the weights of its sites towards their bands; at the end it proves them.
+
+Nothing of the model or the optimizer changes but the weights' values: parameters, names, `state_dict` and optimizer
+state stay what they are. The hook runs after every real step of the optimizer, so a step that a GradScaler skips is
+none, and accumulation and closures are as the optimizer counts them.
+
+The way: rules → `selection` → sites → for each, when it is due (`cadence`): its kernel moves the weight
+(`kernels`), the outcome joins its history (`history`) → `report`, `metrics` → `finalize`: the last exact projection,
+the cast, the proof (`finishing`).
+Guarantee: while training none, all figures are estimates; after `finalize` what the certificate says, PROVED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from opnorm.constraint.cadence import Clock, due
+from opnorm.constraint.held import Held
+from opnorm.constraint.replicas import largest_of_all, unwrapped
+from opnorm.constraint.rules import Rule
+from opnorm.constraint.schedule import Warmup
+from opnorm.constraint.selection import select
+from opnorm.errors import UsageError
+
+if TYPE_CHECKING:
+    from opnorm.constraint.advice import GateReport
+    from opnorm.constraint.certificate import Certificate
+
+FORMAT = 1
+"""Of `Gate.state_dict`."""
+
+
+class Gate:
+    """Made by `opnorm.control`. steps: optimizer steps seen. held: the sites with their state. unheld: rows that a rule
+    named and nothing holds, with the reason.
+    """  # fmt: skip
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        rules: Sequence[Rule],
+        *,
+        exclude: Sequence[str | type] = (),
+        input_shape: Any = None,
+        warmup: Warmup | None = None,
+        every: int = 1,
+        budget: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model = unwrapped(model)
+        found = select(self.model, rules, exclude, input_shape)
+        self.held = [Held(site, i, every, warmup, seed) for i, site in enumerate(found.sites)]
+        self.unheld = found.unheld
+        self.steps = 0
+        self.clock = Clock(budget, largest_of_all)
+        self._handles: dict[int, tuple[torch.optim.Optimizer, Any]] = {}
+
+    def attach(self, *optimizers: torch.optim.Optimizer) -> Self:
+        """Act after every step of each of `optimizers`. Returns the gate.
+
+        `UsageError` where an optimizer has a gate already, or moves none of the sites.
+        """
+        for optimizer in optimizers:
+            self._require_free(optimizer)
+            self._handles[id(optimizer)] = optimizer, optimizer.register_step_post_hook(self._after)
+        return self
+
+    def detach(self) -> None:
+        """Stop acting: the optimizers are as they were."""
+        for _, handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+    def _require_free(self, optimizer: torch.optim.Optimizer) -> None:
+        for hook in optimizer._optimizer_step_post_hooks.values():
+            if isinstance(getattr(hook, "__self__", None), Gate):
+                raise UsageError(
+                    f"this {type(optimizer).__name__} has a gate already: give all rules to one opnorm.control, or "
+                    "detach() the first gate"
+                )
+        if not any(_moved_by(h, optimizer) for h in self.held):
+            raise UsageError(
+                f"this {type(optimizer).__name__} holds no parameter of the gate's {len(self.held)} sites, such as "
+                f"{self.held[0].site.name}: attach the gate to the optimizer of this model, made after any sharding"
+            )
+
+    def _after(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        leads = optimizer is next(iter(self._handles.values()))[0]
+        several = len(self._handles) > 1
+        self._act([h for h in self.held if not several or _moved_by(h, optimizer)], counted=leads)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Act once on every site that is due, as after an optimizer's step; for loops without a torch optimizer."""
+        self._act(self.held, counted=True)
+
+    @torch._disable_dynamo  # an optimizer's step may be compiled; the hook after it runs as it is
+    @torch.no_grad()
+    def _act(self, sites: Sequence[Held], *, counted: bool) -> None:
+        self._wait()
+        began = self.clock.now()
+        with torch.autocast(self.held[0].site.parameters[0].device.type, enabled=False):
+            for held in sites:
+                if due(self.steps, held.every * self.clock.stretch, held.number):
+                    held.act(self.steps)
+        self._wait()
+        self.steps += counted
+        self.clock.lap(began, self.clock.now())
+
+    def _wait(self) -> None:
+        """While an interval is being chosen, devices that run ahead are waited for."""
+        if self.clock.timing and torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def penalty(self) -> torch.Tensor:
+        """What `penalize` adds to the loss now: a scalar, 0 where nothing is penalized. Add it before `backward`."""
+        terms = [h.penalty(self.steps) for h in self.held if h.site.rule.technique == "penalty"]
+        if not terms:
+            return torch.zeros((), device=self.held[0].site.parameters[0].device)
+        return torch.stack([t.to(terms[0].device) for t in terms]).sum()
+
+    def finalize(
+        self, dtype: torch.dtype | None = None, *, model: torch.nn.Module | None = None, width: float = 1e-3
+    ) -> Certificate:
+        """The last projection, exact; the cast of the model to `dtype`, where given; and the proof of what results.
+
+        model: another one of the same names to finish and certify instead, such as a moving average. Raises
+        `BoundMissed` where a bound cannot be proved, `UndefinedNorm` for weights that are not finite; the model is then
+        as it was. Penalized and watched layers are measured, not moved. Cost: one decomposition a layer in float64.
+        """
+        from opnorm.constraint.finishing import finish
+
+        return finish(self, dtype, self.model if model is None else unwrapped(model), width)
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers for a tracker, by names such as `opnorm/<site>/sigma`; waits for the device."""
+        from opnorm.constraint.history import metrics
+
+        return metrics([h.history for h in self.held], self.clock)
+
+    def report(self) -> GateReport:
+        """What the gate did to each layer and what it cost, in words, with suggestions; `print` it."""
+        from opnorm.constraint.advice import report
+
+        return report(self)
+
+    def loss_jump(self, closure: Callable[[], torch.Tensor]) -> float:
+        """How much the loss changes by one move of every site now; closure: gives the loss, changing nothing."""
+        with torch.no_grad():
+            before = float(closure())
+            for held in self.held:
+                held.act(self.steps)
+            return float(closure()) - before
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs to go on bit by bit; tensors and numbers only."""
+        return {
+            "format": FORMAT,
+            "steps": self.steps,
+            "clock": self.clock.state_dict(),
+            "sites": {h.site.name: h.state_dict() for h in self.held},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave. `UsageError` for the state of a gate with other sites."""
+        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+            raise UsageError("this is no state of a gate: give what Gate.state_dict() returned, of format 1")
+        sites, own = state["sites"], {h.site.name: h for h in self.held}
+        strange, lacking = sorted(set(sites) - set(own)), sorted(set(own) - set(sites))
+        other = sorted(n for n in set(own) & set(sites) if list(own[n].site.shape) != list(sites[n]["shape"]))
+        if strange or lacking or other:
+            raise UsageError(_another_gate(strange, lacking, other))
+        self.steps = int(state["steps"])
+        self.clock.load_state_dict(state["clock"])
+        for name, held in own.items():
+            held.load_state_dict(sites[name])
+
+    def __repr__(self) -> str:
+        rules = {str(h.site.rule): 0 for h in self.held}
+        return f"<Gate of {len(self.held)} sites after {self.steps} steps: {'; '.join(rules)}>"
+
+
+def _moved_by(held: Held, optimizer: torch.optim.Optimizer) -> bool:
+    owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return any(id(p) in owned for p in held.site.parameters)
+
+
+def _another_gate(strange: list[str], lacking: list[str], other: list[str]) -> str:
+    parts = (
+        ("sites that this gate lacks", strange), ("no state for", lacking), ("other shapes of", other),
+    )  # fmt: skip
+    said = [f"{words}: {', '.join(names[:6])}" + (" …" if len(names) > 6 else "") for words, names in parts if names]
+    return f"this is the state of another gate: it has {'; '.join(said)}. Make the gate with the rules of that run."
+
+
+def control(
+    model: torch.nn.Module,
+    rules: Rule | Sequence[Rule],
+    *,
+    exclude: str | type | Sequence[str | type] = (),
+    input_shape: Any = None,
+    warmup: Warmup | None = None,
+    every: int = 1,
+    budget: float | None = None,
+    seed: int = 0,
+) -> Gate:
+    """A gate that holds the layers of `model` as `rules` say, while it is trained; see `Gate`.
+
+    rules: made by `cap`, `band`, `orthogonalize`, `penalize`, `watch`. exclude: patterns or types that no rule holds.
+    input_shape: of the model's input without batch, such as (3, 32, 32); convolutions are then held at their own sizes,
+    else for any size. warmup: see `anneal`. every: optimizer steps between moves of a site, where its rule says
+    nothing. budget: the largest share of a step's time that moves may take, such as 0.08; the gate then times the first
+    steps and lengthens all intervals to fit. seed: of the warm start vectors; the global random state is never used.
+
+    The model may be wrapped in DDP or compiled; shard it (FSDP2) before. Raises `UsageError` for rules that name
+    nothing, overlap or cannot be meant, `UnsupportedInput` for layers whose operator is not known; all name the layers.
+    """
+    chosen = [rules] if isinstance(rules, Rule) else list(rules)
+    if not chosen or not all(isinstance(r, Rule) for r in chosen):
+        raise UsageError(f"rules={rules!r} are none: give what opnorm.cap, band, orthogonalize, penalize or watch make")
+    if type(every) is not int or every < 1:
+        raise UsageError(f"every={every!r} is not possible; give a whole number of steps, at least 1")
+    if budget is not None and not 0 < budget <= 1:
+        raise UsageError(f"budget={budget!r} is not possible; give a share of a step's time in (0, 1], such as 0.08")
+    left_out = (exclude,) if isinstance(exclude, str | type) else tuple(exclude)
+    return Gate(
+        model, chosen, exclude=left_out, input_shape=input_shape, warmup=warmup, every=every, budget=budget, seed=seed
+    )

@@ -1,0 +1,1 @@
+"""Normalization as a parametrization: operators, warm iteration, the parametrization, its mounting on modules."""

@@ -1,0 +1,202 @@
+"""From rules and a live model to sites: what each rule names, as the operators that the layer rules know.
+
+The way: `readers.live.open_model` plans the model's rows without reading an entry → each rule takes the rows that it
+names → parts of one parameter become sites; W + s·B·A takes the place of its three parts → two rules on one weight,
+a rule that names nothing, or a layer whose operator is not known are errors that name the layers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from opnorm.constraint.parts import parts_of
+from opnorm.constraint.rules import Rule
+from opnorm.constraint.sites import Site
+from opnorm.errors import UnsupportedInput, UsageError
+from opnorm.layers.plan import Entry
+from opnorm.readers.live import open_model
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the model's plan, with the module that it belongs to."""
+
+    path: str
+    module: Any
+    entry: Entry
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a pattern may name it: its own, its tensors', and the paths above them."""
+        own = dict.fromkeys((self.entry.name, *self.entry.tensors, self.path))
+        return tuple(dict.fromkeys(p for name in own for p in (name, *_parents(name))))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Sites, and the rows that a rule named which nothing can hold, each with the reason."""
+
+    sites: tuple[Site, ...]
+    unheld: tuple[tuple[str, str], ...]
+
+
+def select(
+    model: torch.nn.Module, rules: Sequence[Rule], exclude: Sequence[str | type] = (), input_shape: Any = None
+) -> Selection:
+    """The sites of `rules` in `model`, in the order of its modules. `UsageError` for what cannot be meant."""
+    plan = open_model(model, input_shape, sharded=True).plan
+    modules = dict(model.named_modules(remove_duplicate=False))
+    rows = [Row(layer.path, modules.get(layer.path), e) for layer in plan for e in layer.entries]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    sites: list[Site] = []
+    unheld: dict[str, str] = {}
+    for rule in rules:
+        named = [row for row in rows if _is_named(row, rule.where) and not _is_named(row, exclude)]
+        _require_matches(rule, named, rows)
+        found = list(_sites(rule, named, rows, parameters, unheld))
+        if not found:
+            raise UsageError(f"{rule} names nothing that can be held: {_listed(_reasons(named, unheld))}")
+        sites += found
+    sites = _without_needless_watches(sites)
+    order = {row.entry.name: i for i, row in enumerate(rows)}
+    sites.sort(key=lambda s: order.get(s.name, order.get(s.tensors[0], 0)))
+    held = {name for site in sites for name in (site.name, *site.tensors)}
+    return Selection(tuple(sites), tuple((n, why) for n, why in unheld.items() if n not in held))
+
+
+def _sites(
+    rule: Rule, named: list[Row], rows: list[Row], parameters: Mapping[str, torch.nn.Parameter], unheld: dict[str, str]
+) -> Iterator[Site]:
+    """Each site of a rule; what is no weight is left out, what cannot be held is noted in `unheld`."""
+    originals = {row.entry.name: row for row in rows}
+    taken = _parts_of_adapted(named)
+    seen: set[str] = set()
+    for row in named:
+        while row.entry.same_as and row.entry.same_as in originals:
+            row = originals[row.entry.same_as]
+        spans = row.entry.derived and row.entry.kind != "adapted linear"  # repeats weights that have rows of their own
+        if spans or row.entry.name in seen | taken:
+            continue
+        seen.add(row.entry.name)
+        if row.entry.status == "refused":
+            if rule.technique != "watch":
+                raise UnsupportedInput(f"{rule} names {row.entry.name}, of unknown operator: {row.entry.reason}")
+            unheld[row.entry.name] = row.entry.reason
+        elif row.entry.status == "weight":
+            yield from _held(rule, row, parameters, unheld, seen)
+
+
+def _held(
+    rule: Rule, row: Row, parameters: Mapping[str, torch.nn.Parameter], unheld: dict[str, str], seen: set[str]
+) -> Iterator[Site]:
+    missing = [name for name in row.entry.tensors if name not in parameters]
+    writable = row.entry.part is not None or row.entry.kind == "adapted linear"
+    found = tuple(parts_of(row.path, row.module, row.entry, rule, parameters)) if writable and not missing else ()
+    for site in found:
+        if site.rule.split is not None:
+            seen.add(site.name)
+        yield site
+    if not found and not row.entry.derived:
+        kind = f"a {row.entry.kind} is not held"
+        unheld[row.entry.name] = f"{', '.join(missing)} is no parameter" if writable and missing else kind
+
+
+def _parts_of_adapted(named: list[Row]) -> set[str]:
+    """The rows of W, A and B where W + s·B·A is held instead."""
+    whole = [row.entry for row in named if row.entry.kind == "adapted linear" and row.entry.status == "weight"]
+    return {name for entry in whole for name in entry.tensors}
+
+
+def _require_matches(rule: Rule, named: list[Row], rows: list[Row]) -> None:
+    weights = [row for row in rows if row.entry.status == "weight" and not row.entry.derived]
+    for place in rule.where:
+        if any(_is_named(row, (place,)) for row in rows):
+            continue
+        if isinstance(place, str):
+            near = _nearest(place, weights)
+            raise UsageError(f"{rule}: the pattern {place!r} matches no layer; nearest: {_listed(near)}")
+        kinds = sorted({type(row.module).__name__ for row in weights})
+        raise UsageError(f"{rule}: no layer is a {place.__name__}; layers with weights are: {_listed(kinds)}")
+    if not named:
+        raise UsageError(f"{rule} names only layers that are excluded; drop the rule or the exclusion")
+
+
+def _reasons(named: list[Row], unheld: Mapping[str, str]) -> list[str]:
+    return [f"{row.entry.name} ({unheld.get(row.entry.name) or row.entry.reason or row.entry.kind})" for row in named]
+
+
+def _nearest(pattern: str, rows: list[Row]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row.names))
+    return difflib.get_close_matches(pattern.replace("*", ""), names, n=_SHOWN, cutoff=0.3) or names[:_SHOWN]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _without_needless_watches(sites: list[Site]) -> list[Site]:
+    """No entry of a parameter under two sites; what another rule holds is looked at anyway."""
+    kept: list[Site] = []
+    by_parameter: dict[int, list[Site]] = {}
+    for site in sorted(sites, key=lambda s: s.rule.technique == "watch"):
+        before = [s for p in _moving(site) for s in by_parameter.get(id(p), ())]
+        other = next((s for s in before if _overlap(site, s)), None)
+        if other is not None and site.rule.technique == "watch":
+            continue
+        if other is not None:
+            same = "by two rules" if other.rule is not site.rule else "twice by one rule"
+            raise UsageError(
+                f"{site.name} is held {same}: {other.rule} (as {other.name}) and {site.rule}; narrow one of the "
+                "patterns, or exclude the layer from one"
+            )
+        kept.append(site)
+        for p in _moving(site):
+            by_parameter.setdefault(id(p), []).append(site)
+    return kept
+
+
+def _overlap(a: Site, b: Site) -> bool:
+    """Of two sites of one parameter."""
+    return a.kind != "dense" or b.kind != "dense" or _meet(a, b)
+
+
+def _moving(site: Site) -> tuple[torch.nn.Parameter, ...]:
+    return site.parameters[1:] if site.kind == "adapted" else site.parameters
+
+
+def _meet(a: Site, b: Site) -> bool:
+    """Whether two parts of one parameter share an entry."""
+    shape = a.parameters[0].shape
+    for axis, size in enumerate(shape):
+        x, y = (_positions(s.index[axis] if axis < len(s.index) else slice(None), size) for s in (a, b))
+        if not set(x) & set(y):
+            return False
+    return True
+
+
+def _positions(where: int | slice, size: int) -> range:
+    return range(where, where + 1) if isinstance(where, int) else range(*where.indices(size))
+
+
+def _is_named(row: Row, places: Sequence[str | type]) -> bool:
+    return any(
+        any(fnmatch.fnmatchcase(name, place) for name in row.names)
+        if isinstance(place, str)
+        else isinstance(row.module, place)
+        for place in places
+    )
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
