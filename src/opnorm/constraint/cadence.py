@@ -86,5 +86,5 @@ class Clock:
 
 
 def due(step: int, every: int, number: int) -> bool:
-    """Whether site `number` acts at a step; all act at the first."""
-    return step == 0 or (step + number) % every == 0
+    """Whether site `number` acts at a step."""
+    return (step + number) % every == 0

@@ -104,7 +104,7 @@ class Gate:
         began = self.clock.now()
         with torch.autocast(self.held[0].site.parameters[0].device.type, enabled=False):
             for held in sites:
-                if due(self.steps, held.every * self.clock.stretch, held.number):
+                if held.history.moves == 0 or due(self.steps, held.every * self.clock.stretch, held.number):
                     held.act(self.steps)
         self._wait()
         self.steps += counted
