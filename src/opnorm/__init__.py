@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opnorm.api import block_diagonal, measure, spectral_norm
     from opnorm.bound import Bound, Bracket, Evidence, Measurement
-    from opnorm.constraint.certificate import Certificate
-    from opnorm.constraint.files import cap_file
+    from opnorm.constraint.decay.invariant import decay_for, norm_invariant
+    from opnorm.constraint.diagnosis.suggest import suggest
+    from opnorm.constraint.files.capping import cap_file
+    from opnorm.constraint.finalize.certificate import Certificate
     from opnorm.constraint.gate import control
-    from opnorm.constraint.jacobian import jacobian_penalty
-    from opnorm.constraint.muon import decay_for, norm_invariant
+    from opnorm.constraint.losses.jacobian import jacobian_penalty
+    from opnorm.constraint.losses.norms import differentiable_spectral_norm
+    from opnorm.constraint.losses.penalties import orthogonality_penalty, spectral_penalty
     from opnorm.constraint.normalize import normalize
-    from opnorm.constraint.norms import differentiable_spectral_norm
-    from opnorm.constraint.penalties import orthogonality_penalty, spectral_penalty
     from opnorm.constraint.projection import project
     from opnorm.constraint.rules import band, cap, orthogonalize, penalize, watch
     from opnorm.constraint.schedule import anneal, piecewise
-    from opnorm.constraint.suggest import suggest
     from opnorm.errors import (
         BoundMissed,
         CheckpointError,
@@ -49,18 +49,18 @@ __version__ = "0.1.0"
 _HOMES = {
     "opnorm.api": ("block_diagonal", "measure", "spectral_norm"),
     "opnorm.bound": ("Bound", "Bracket", "Evidence", "Measurement"),
-    "opnorm.constraint.certificate": ("Certificate",),
-    "opnorm.constraint.files": ("cap_file",),
+    "opnorm.constraint.finalize.certificate": ("Certificate",),
+    "opnorm.constraint.files.capping": ("cap_file",),
     "opnorm.constraint.gate": ("control",),
-    "opnorm.constraint.jacobian": ("jacobian_penalty",),
-    "opnorm.constraint.muon": ("decay_for", "norm_invariant"),
+    "opnorm.constraint.losses.jacobian": ("jacobian_penalty",),
+    "opnorm.constraint.decay.invariant": ("decay_for", "norm_invariant"),
     "opnorm.constraint.normalize": ("normalize",),
-    "opnorm.constraint.norms": ("differentiable_spectral_norm",),
-    "opnorm.constraint.penalties": ("orthogonality_penalty", "spectral_penalty"),
+    "opnorm.constraint.losses.norms": ("differentiable_spectral_norm",),
+    "opnorm.constraint.losses.penalties": ("orthogonality_penalty", "spectral_penalty"),
     "opnorm.constraint.projection": ("project",),
     "opnorm.constraint.rules": ("band", "cap", "orthogonalize", "penalize", "watch"),
     "opnorm.constraint.schedule": ("anneal", "piecewise"),
-    "opnorm.constraint.suggest": ("suggest",),
+    "opnorm.constraint.diagnosis.suggest": ("suggest",),
     "opnorm.errors": (
         "BoundMissed",
         "CheckpointError",

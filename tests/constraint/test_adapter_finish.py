@@ -6,7 +6,7 @@ import torch
 from adapters import norm, site
 
 from opnorm.bound import Evidence
-from opnorm.constraint.adapted import finish_adapter
+from opnorm.constraint.finalize.adapted import finish_adapter
 from opnorm.errors import BoundMissed, NotFinite, OpnormError
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from opnorm.constraint.advice import FEW, advise, report
 from opnorm.constraint.cadence import Clock
-from opnorm.constraint.history import History, summaries
+from opnorm.constraint.diagnosis.advice import FEW, advise, report
+from opnorm.constraint.diagnosis.history import History, summaries
 from opnorm.constraint.outcome import outcome
 
 

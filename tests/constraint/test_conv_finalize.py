@@ -8,7 +8,7 @@ import torch
 from drawn_convolutions import drawn, explicit, fits
 
 from opnorm.bound import Evidence
-from opnorm.constraint.conv_finalize import finalize_convolution
+from opnorm.constraint.finalize.convolution import finalize_convolution
 from opnorm.errors import UndefinedNorm, UnsupportedInput, UsageError
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]

@@ -15,9 +15,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import opnorm
-import opnorm.constraint.files as files_module
-from opnorm.constraint.certificate import Certificate
-from opnorm.constraint.files import cap_file
+import opnorm.constraint.files.capping as files_module
+from opnorm.constraint.files.capping import cap_file
+from opnorm.constraint.finalize.certificate import Certificate
 from opnorm.errors import BoundMissed, CheckpointError, FileAccessError, UsageError
 from opnorm.frameworks.convolution import convolution
 
@@ -417,7 +417,7 @@ def test_a_certificate_is_of_the_bytes_on_disk(model, tmp_path):
 
 def test_dense_weights_need_no_torch(model, tmp_path):
     code = (
-        "import sys; from opnorm.constraint.files import cap_file;"
+        "import sys; from opnorm.constraint.files.capping import cap_file;"
         f"c = cap_file({str(model)!r}, {str(tmp_path / 'o.safetensors')!r}, max=1.0);"
         "assert c.holds and 'torch' not in sys.modules"
     )

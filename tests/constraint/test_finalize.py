@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import opnorm.constraint.finalize as finalize_module
+import opnorm.constraint.finalize.matrix as finalize_module
 from gallery import with_spectrum
-from opnorm.constraint.finalize import TOLERANCE, finalize_matrix
-from opnorm.constraint.stored import FORMATS, format_of, numpy_dtype
+from opnorm.constraint.finalize.matrix import TOLERANCE, finalize_matrix
+from opnorm.constraint.finalize.stored import FORMATS, format_of, numpy_dtype
 from opnorm.errors import BoundMissed, NotFinite, UnsupportedInput, UsageError
 from oracle import Oracle
 

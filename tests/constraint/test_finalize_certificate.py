@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from opnorm.constraint.certificate import Certificate, CertifiedRow, outward, sha256
+from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, outward, sha256
 from opnorm.errors import CheckpointError, FileAccessError, UsageError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opnorm.constraint.cadence import Clock
-from opnorm.constraint.history import FOLDED, KEPT, SAMPLED, History, metrics, summaries
+from opnorm.constraint.diagnosis.history import FOLDED, KEPT, SAMPLED, History, metrics, summaries
 from opnorm.constraint.outcome import outcome
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from opnorm.constraint.certificate import Certificate
+from opnorm.constraint.finalize.certificate import Certificate
 from opnorm.constraint.rules import cap, penalize
 from opnorm.constraint.schedule import anneal
 from opnorm.errors import MissingExtra, UsageError

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import opnorm
 from opnorm.bound import Evidence
-from opnorm.constraint.muon import decay_for, norm_invariant
-from opnorm.constraint.updates import BFLOAT16_ALLOWANCE, adam_ratio, largest_output
+from opnorm.constraint.decay.invariant import decay_for, norm_invariant
+from opnorm.constraint.decay.updates import BFLOAT16_ALLOWANCE, adam_ratio, largest_output
 
 KELLER = (3.4445, -4.775, 2.0315)
 Muon = torch.optim.Muon

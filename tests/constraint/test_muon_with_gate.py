@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from opnorm.constraint.decay.invariant import norm_invariant
 from opnorm.constraint.gate import control
-from opnorm.constraint.muon import norm_invariant
 from opnorm.constraint.rules import cap
 
 CAP = 1.5

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from opnorm.constraint.jacobian import jacobian_penalty
-from opnorm.constraint.norms import differentiable_spectral_norm
-from opnorm.constraint.penalties import SpectralPenalty, orthogonality_penalty, penalty_of, spectral_penalty
+from opnorm.constraint.losses.jacobian import jacobian_penalty
+from opnorm.constraint.losses.norms import differentiable_spectral_norm
+from opnorm.constraint.losses.penalties import SpectralPenalty, orthogonality_penalty, penalty_of, spectral_penalty
+from opnorm.constraint.losses.warm import WarmTop
 from opnorm.constraint.rules import penalize
-from opnorm.constraint.warm import WarmTop
 from opnorm.errors import UndefinedNorm, UnsupportedInput, UsageError
 
 

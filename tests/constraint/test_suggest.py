@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import opnorm
+from opnorm.constraint.diagnosis.suggest import suggest
 from opnorm.constraint.gate import control
-from opnorm.constraint.suggest import suggest
 
 
 def model():

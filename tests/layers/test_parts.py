@@ -7,7 +7,7 @@ from checkpoints import Planned, made
 
 from opnorm.frameworks import aslinearoperator
 from opnorm.layers.bilinear import bilinear
-from opnorm.layers.plan import Kernel, Part
+from opnorm.layers.plan import ConvolutionPart, Part
 from opnorm.readers.live import open_model
 from small_models import MODELS
 
@@ -98,11 +98,13 @@ def test_parts_of_live_models_are_views_of_their_parameters(name):
 def test_kernels_carry_their_settings():
     model = MODELS["unet"][0]()
     checkpoint = open_model(model, MODELS["unet"][1])
-    kernels = {e.name: e.part for layer in checkpoint.plan for e in layer.entries if isinstance(e.part, Kernel)}
+    kernels = {
+        e.name: e.part for layer in checkpoint.plan for e in layer.entries if isinstance(e.part, ConvolutionPart)
+    }
     assert kernels["deep.0.weight"].settings["stride"] == (2, 2)
     assert kernels["deep.0.weight"].input_shape == (4, 6, 6)
     assert kernels["up.weight"].settings["transposed"] is True
-    assert Planned(made({"conv1.weight": (3, 2, 3, 3)}))["conv1.weight"].part == Kernel("conv1.weight")
+    assert Planned(made({"conv1.weight": (3, 2, 3, 3)}))["conv1.weight"].part == ConvolutionPart("conv1.weight")
 
 
 def test_what_lies_in_no_one_tensor_has_no_part():

@@ -42,7 +42,7 @@ def cap(
     """Write a copy of FILE whose weights have no singular value above C, PROVED on what is written."""
     from opnorm.cli.inputs import shown_progress
     from opnorm.cli.outputs import say
-    from opnorm.constraint.files import cap_file
+    from opnorm.constraint.files.capping import cap_file
 
     for file in (certificate, document):
         _require_place(file, output)

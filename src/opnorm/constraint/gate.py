@@ -26,8 +26,8 @@ from opnorm.constraint.selection import select
 from opnorm.errors import UsageError
 
 if TYPE_CHECKING:
-    from opnorm.constraint.advice import GateReport
-    from opnorm.constraint.certificate import Certificate
+    from opnorm.constraint.diagnosis.advice import GateReport
+    from opnorm.constraint.finalize.certificate import Certificate
 
 FORMAT = 1
 """Of `Gate.state_dict`."""
@@ -131,19 +131,19 @@ class Gate:
         `BoundMissed` where a bound cannot be proved, `UndefinedNorm` for weights that are not finite; the model is then
         as it was. Penalized and watched layers are measured, not moved. Cost: one decomposition a layer in float64.
         """
-        from opnorm.constraint.finishing import finish
+        from opnorm.constraint.finalize.sites import finish
 
         return finish(self, dtype, self.model if model is None else unwrapped(model), width)
 
     def metrics(self) -> dict[str, float]:
         """Numbers for a tracker, by names such as `opnorm/<site>/sigma`; waits for the device."""
-        from opnorm.constraint.history import metrics
+        from opnorm.constraint.diagnosis.history import metrics
 
         return metrics([h.history for h in self.held], self.clock)
 
     def report(self) -> GateReport:
         """What the gate did to each layer and what it cost, in words, with suggestions; `print` it."""
-        from opnorm.constraint.advice import report
+        from opnorm.constraint.diagnosis.advice import report
 
         return report(self)
 

@@ -10,15 +10,15 @@ import torch
 from torch.utils._pytree import tree_map
 
 from opnorm.constraint.choice import kernel_for
-from opnorm.constraint.history import History
+from opnorm.constraint.diagnosis.history import History
 from opnorm.constraint.kernels import Kernel
+from opnorm.constraint.losses.penalties import penalty_of, warm_for
+from opnorm.constraint.losses.warm import WarmTop
 from opnorm.constraint.outcome import read
-from opnorm.constraint.penalties import penalty_of, warm_for
 from opnorm.constraint.schedule import Warmup
 from opnorm.constraint.settle import settle
 from opnorm.constraint.sharded import opened
 from opnorm.constraint.sites import Site
-from opnorm.constraint.warm import WarmTop
 
 _FIRST_LOOKS = 4
 """Looks at a weight before its first norm is taken for known: a warm block starts at random."""

@@ -1,7 +1,7 @@
 """What a kernel reports of one move: five numbers in one tensor, left on the weight's device.
 
 Nothing here waits for a device. `top` and `after` are Ritz values, which approach σ₁ from below: estimates that steer,
-never bounds. Whoever wants to see them reads many at once (`opnorm.constraint.history`).
+never bounds. Whoever wants to see them reads many at once (`opnorm.constraint.diagnosis.history`).
 """
 
 from __future__ import annotations

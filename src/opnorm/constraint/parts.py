@@ -11,7 +11,7 @@ import torch
 from opnorm.constraint.rules import Rule
 from opnorm.constraint.sites import Index, Site
 from opnorm.errors import UnsupportedInput, UsageError
-from opnorm.layers.plan import Entry, Kernel, Part
+from opnorm.layers.plan import ConvolutionPart, Entry, Part
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
@@ -22,7 +22,7 @@ def parts_of(path: str, module: Any, entry: Entry, rule: Rule, parameters: Param
         yield _adapted(path, module, entry, rule, parameters)
     elif isinstance(entry.part, Part):
         yield from _dense(path, entry, entry.part, rule, parameters)
-    elif isinstance(entry.part, Kernel):
+    elif isinstance(entry.part, ConvolutionPart):
         yield _convolution(path, entry, entry.part, rule, parameters)
 
 
@@ -63,7 +63,7 @@ def _shape(parameter: torch.nn.Parameter, index: Index) -> tuple[int, int]:
     return rows, columns
 
 
-def _convolution(path: str, entry: Entry, kernel: Kernel, rule: Rule, parameters: Parameters) -> Site:
+def _convolution(path: str, entry: Entry, kernel: ConvolutionPart, rule: Rule, parameters: Parameters) -> Site:
     parameter = parameters[kernel.tensor]
     if kernel.settings is None:
         raise UnsupportedInput(f"{rule} names {entry.name}, a kernel of unknown settings: its operator is not known")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from opnorm.constraint.certificate import Certificate
+from opnorm.constraint.finalize.certificate import Certificate
 from opnorm.constraint.gate import Gate, control
 from opnorm.constraint.rules import Rule
 from opnorm.errors import MissingExtra, UsageError

@@ -18,7 +18,7 @@ from typing import Any
 from opnorm.bound import Bracket
 from opnorm.frameworks import aslinearoperator
 from opnorm.frameworks import convolution as factory
-from opnorm.layers.plan import Also, Arrays, Build, Entry, Kernel
+from opnorm.layers.plan import Also, Arrays, Build, ConvolutionPart, Entry
 from opnorm.layers.vectors import numbers
 from opnorm.linalg.convolution.by_symbol import BareKernel
 from opnorm.linalg.measure import measure_operator
@@ -50,7 +50,7 @@ def convolution(
     where they are not known; input_shape: (channels, *sizes), or None for any size.
     """  # fmt: skip
     transposed = bool(settings and settings.get("transposed"))
-    part = Kernel(name, None if settings is None else dict(settings), input_shape)
+    part = ConvolutionPart(name, None if settings is None else dict(settings), input_shape)
     build = _build(part)
     words = convolution_words(shape, settings, input_shape)
     kind = "transposed convolution" if transposed else "convolution"
@@ -90,7 +90,7 @@ def bracket_of(matrix: Any, request: Request) -> Bracket:
     return measurement.bracket(max(request.evidence, measurement.best(request.width)))
 
 
-def _build(part: Kernel) -> Build:
+def _build(part: ConvolutionPart) -> Build:
     def build(arrays: Arrays) -> object:
         kernel, settings = arrays[part.tensor], part.settings
         if settings is None:

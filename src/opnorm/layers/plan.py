@@ -50,7 +50,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class ConvolutionPart:
     """The whole of a tensor as the kernel of a convolution.
 
     settings: keyword arguments of `opnorm.frameworks.convolution.convolution`, None where nothing gives them.
@@ -85,7 +85,7 @@ class Entry:
     derived: bool = False
     same_as: str = ""
     build: Build | None = None
-    part: Part | Kernel | None = None
+    part: Part | ConvolutionPart | None = None
     also: tuple[Also, ...] = ()
 
 

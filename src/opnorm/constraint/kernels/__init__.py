@@ -1,7 +1,7 @@
 """Moves made while training, one file a technique, each holding one operator's singular values in a band.
 
 Kernels work on torch tensors where they live, in their own precision, and steer by estimates. They promise one thing
-only: a finite weight is never made non-finite. That the band holds is proved at the end (`constraint.finalize`).
+only: a finite weight is never made non-finite. That the band holds is proved at the end (`constraint.finalize.matrix`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ What a seed cannot hide: a unit v that A sends to 0 has ‖(W + sBA)v‖ = ‖Wv
 itself in the rows of A. They are always part of the basis, beside a warm block and one step of block Krylov.
 
 W is not the adapter's to change: where ‖W‖ is above the ceiling, the ceiling while training is ‖W‖ (an estimate, made
-once), so that the adapter is not driven to cancel its base; `constraint.adapted.finish_adapter` then names the layer.
+once), so that the adapter is not driven to cancel its base; `finalize.adapted.finish_adapter` then names the layer.
 
 Guarantee: none while training, but that finite factors stay finite; all figures are estimates. Cost a move: products of
 W with r + 3k rows (k = 8 warm vectors) and decompositions of matrices with r + 2k columns. A base of 16 bits is copied

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from opnorm.constraint.stored import on_host
-from opnorm.constraint.writers.atomic import access, appearing
+from opnorm.constraint.files.writers.atomic import access, appearing
+from opnorm.constraint.finalize.stored import on_host
 from opnorm.errors import CheckpointError, UsageError
 from opnorm.readers import open_checkpoint, strict_json
 from opnorm.readers.checkpoint import Checkpoint

@@ -13,13 +13,13 @@ from typing import Any, Literal, TypeAlias, cast
 
 import torch
 
+from opnorm.constraint.losses.norms import EXACT, Method, krylov_values
+from opnorm.constraint.losses.spectral_functions import hinge_sum, singular_values
+from opnorm.constraint.losses.warm import WarmTop as WarmTop
 from opnorm.constraint.normalization.operators import Matrix, Operator, convolution_operator, working
 from opnorm.constraint.normalize import operator_of
-from opnorm.constraint.norms import EXACT, Method, krylov_values
 from opnorm.constraint.rules import Rule
 from opnorm.constraint.sites import Site
-from opnorm.constraint.spectral_functions import hinge_sum, singular_values
-from opnorm.constraint.warm import WarmTop as WarmTop
 from opnorm.errors import UnsupportedInput, UsageError
 from opnorm.linalg.convolution.geometry import Settings
 

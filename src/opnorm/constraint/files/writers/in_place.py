@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opnorm.constraint.writers.atomic import access
+from opnorm.constraint.files.writers.atomic import access
 from opnorm.readers.checkpoint import Tensor
 
 

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 import opnorm
 from opnorm.bound import Evidence
-from opnorm.constraint.certificate import Certificate, CertifiedRow, sha256
-from opnorm.constraint.rows import Arrays, moved, place, prove, seen, upper_of
-from opnorm.constraint.writers import WRITERS, Writer
-from opnorm.constraint.writers.choosing import chosen
-from opnorm.constraint.writers.staging import check_target, require_writable, staged
+from opnorm.constraint.files.rows import Arrays, moved, place, prove, seen, upper_of
+from opnorm.constraint.files.writers import WRITERS, Writer
+from opnorm.constraint.files.writers.choosing import chosen
+from opnorm.constraint.files.writers.staging import check_target, require_writable, staged
+from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sha256
 from opnorm.errors import CheckpointError, NotFinite, OpnormError, UsageError
 from opnorm.layers.plan import Entry, Layer
 from opnorm.readers import open_checkpoint

@@ -1,6 +1,6 @@
 """What a site's history comes to, in plain numbers: how often it was moved, how far, and against what.
 
-Data: `Totals`, a series and samples as `opnorm.constraint.history` reads them from the device → `Summary`. All σ are
+Data: `Totals`, a series and samples as `constraint.diagnosis.history` reads them from the device → `Summary`. All σ are
 Ritz values of the moves, estimates from below. Nothing here needs a framework.
 """
 
@@ -92,7 +92,7 @@ class Summary:
         return statistics.median(tops[-quarter:]) / before if before > 0 else 1.0
 
     def metrics(self) -> dict[str, float]:
-        """Finite numbers by name; see `opnorm.constraint.history.metrics`."""
+        """Finite numbers by name; see `opnorm.constraint.diagnosis.history.metrics`."""
         found = {
             "sigma": self.sigma, "ceiling": self.hi, "active": self.active, "acted": self.acted,
             "removed": self.removed, "hold": self.totals.hold if math.isfinite(self.hi) else None,

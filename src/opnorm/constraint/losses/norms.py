@@ -1,6 +1,6 @@
 """The spectral norm as a differentiable function, for a loss of one's own: exact, or by converged Krylov iteration.
 
-`svd`: exact to the precision of the weight, twice differentiable; ties as in `constraint.spectral_functions`. Cost:
+`svd`: exact to the precision of the weight, twice differentiable; ties as in `losses.spectral_functions`. Cost:
 one SVD, 4·m²n multiplications and more.
 `krylov`: from below, to about 1e-6 relative where the top is separated (1e-5 where hundreds of values crowd there); its
 gradient is that of `svd` at convergence, its second derivative takes the singular vectors for constant. Cost: some ten
@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeAlias, cast
 
 import torch
 
+from opnorm.constraint.losses.spectral_functions import singular_values, tied_means
 from opnorm.constraint.normalization.iteration import chirp, sharpen
 from opnorm.constraint.normalization.operators import Matrix, Operator, convolution_operator
-from opnorm.constraint.spectral_functions import singular_values, tied_means
 from opnorm.errors import UndefinedNorm, UnsupportedInput, UsageError
 from opnorm.linalg.convolution.geometry import Settings
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from opnorm.constraint.writers.atomic import access, appearing, appearing_folder, exists
-from opnorm.constraint.writers.in_place import same_file
+from opnorm.constraint.files.writers.atomic import access, appearing, appearing_folder, exists
+from opnorm.constraint.files.writers.in_place import same_file
 from opnorm.errors import CheckpointError, UsageError
 from opnorm.readers import READERS, TORCH
 from opnorm.readers.checkpoint import Checkpoint

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from opnorm.bound import Evidence, Measurement
-from opnorm.constraint.finalize import require_finite
+from opnorm.constraint.finalize.matrix import require_finite
 from opnorm.constraint.kernels.adapter_algebra import Adapted, clipped
 from opnorm.errors import BoundMissed
 from opnorm.frameworks import aslinearoperator

@@ -13,8 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from opnorm.constraint.writers.atomic import access
-from opnorm.constraint.writers.in_place import stored_bytes
+from opnorm.constraint.files.writers.atomic import access
+from opnorm.constraint.files.writers.in_place import stored_bytes
 from opnorm.readers.checkpoint import Tensor
 
 _SLICE = 1 << 20

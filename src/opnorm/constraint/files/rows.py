@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opnorm.bound import Evidence, Measurement
-from opnorm.constraint.finalize import MOST_ROUNDS, finalize_matrix, require_finite
-from opnorm.constraint.stored import FORMATS, format_of, like, on_host, rounded
+from opnorm.constraint.finalize.matrix import MOST_ROUNDS, finalize_matrix, require_finite
+from opnorm.constraint.finalize.stored import FORMATS, format_of, like, on_host, rounded
 from opnorm.errors import BoundMissed, NotFinite, UndefinedNorm
 from opnorm.frameworks import aslinearoperator
-from opnorm.layers.plan import Entry, Kernel, Part
+from opnorm.layers.plan import ConvolutionPart, Entry, Part
 from opnorm.linalg.at_most import at_most
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.operator import LinearOperator
@@ -69,7 +69,7 @@ def moved(entry: Entry, arrays: Arrays, ceiling: float, seed: int) -> NDArray[An
         matrix = entry.part.matrix(arrays)
         values: NDArray[Any] = finalize_matrix(matrix, 0.0, ceiling, name=entry.name, seed=seed).values
         return values
-    assert isinstance(entry.part, Kernel)
+    assert isinstance(entry.part, ConvolutionPart)
     kernel = arrays[entry.part.tensor]
     if entry.part.settings is not None and format_of(kernel.dtype) in _DESCENDING and find_spec("torch") is not None:
         return _descended(kernel, entry.part, ceiling, seed)
@@ -100,10 +100,10 @@ def _operator(entry: Entry, arrays: Arrays) -> LinearOperator:
     return aslinearoperator(entry.build(arrays))
 
 
-def _descended(kernel: NDArray[Any], part: Kernel, ceiling: float, seed: int) -> NDArray[Any]:
+def _descended(kernel: NDArray[Any], part: ConvolutionPart, ceiling: float, seed: int) -> NDArray[Any]:
     import torch
 
-    from opnorm.constraint.conv_finalize import finalize_convolution
+    from opnorm.constraint.finalize.convolution import finalize_convolution
 
     native = kernel.astype(kernel.dtype.newbyteorder("="), copy=False)
     size = None if part.input_shape is None else part.input_shape[1:]
@@ -114,7 +114,7 @@ def _descended(kernel: NDArray[Any], part: Kernel, ceiling: float, seed: int) ->
 
 def _scaled(entry: Entry, kernel: NDArray[Any], ceiling: float, seed: int) -> NDArray[Any]:
     """The kernel times one number, rounded, and smaller by a step that doubles until the proof holds."""
-    assert isinstance(entry.part, Kernel)
+    assert isinstance(entry.part, ConvolutionPart)
     wide, step = np.asarray(kernel, dtype=np.float64), FORMATS[format_of(kernel.dtype)] / 64
     values, factor = kernel, 1.0
     for _ in range(MOST_ROUNDS):

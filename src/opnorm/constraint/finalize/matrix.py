@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from opnorm.bound import Bracket, Evidence, Measurement
 from opnorm.constraint.band import Band
-from opnorm.constraint.clip import Clip
+from opnorm.constraint.finalize.clip import Clip
+from opnorm.constraint.finalize.stored import FORMATS, format_of, like, numpy_dtype, on_host, rounded
 from opnorm.constraint.projection import project
-from opnorm.constraint.stored import FORMATS, format_of, like, numpy_dtype, on_host, rounded
 from opnorm.errors import BoundMissed, NotFinite
 from opnorm.frameworks import aslinearoperator, require_matrix
 from opnorm.linalg.at_most import at_most, slack_of

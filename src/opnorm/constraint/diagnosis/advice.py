@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opnorm.constraint.history import summaries
+from opnorm.constraint.diagnosis.history import summaries
+from opnorm.constraint.diagnosis.summary import Summary
 from opnorm.constraint.rules import Technique
-from opnorm.constraint.summary import Summary
 
 if TYPE_CHECKING:
     from opnorm.constraint.gate import Gate

@@ -5,7 +5,7 @@ is a weighted mean of W and −O/λ. So Muon at λ = 0.1 cannot take a square we
 a ceiling there. Sources: the argument is folklore, in print for conditional gradients (Pethick et al. 2025, "Training
 deep learning models with norm-constrained LMOs"); constants and rounding were derived here (docs/proofs.md).
 
-Data: optimizer, names → a row for each matrix: `Invariant`. What the size of updates rests on: `constraint.updates`.
+Data: optimizer, names → a row for each matrix: `Invariant`. What sizes of updates rest on: `constraint.decay.updates`.
 Guarantee: each row's own evidence. The rounding of the weights themselves (a float32 step errs by 4·2⁻²⁴·√min(m, n),
 relatively, at worst) adds up over a run and is part of the bound only where `steps` is given: without, a row is an
 ESTIMATE. Cost: the norm of each matrix now, PROVED, once.
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import torch
 
 from opnorm.bound import Bound, Evidence
-from opnorm.constraint.updates import Step, UpdateSize, step_of
+from opnorm.constraint.decay.updates import Step, UpdateSize, step_of
 from opnorm.errors import UndefinedNorm, UsageError
 from opnorm.frameworks import aslinearoperator
 from opnorm.linalg.measure import measure_operator

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from opnorm.constraint.writers.in_place import InPlace
-from opnorm.constraint.writers.npz import Rewritten
+from opnorm.constraint.files.writers.in_place import InPlace
+from opnorm.constraint.files.writers.npz import Rewritten
 from opnorm.readers.checkpoint import Checkpoint, Tensor
 from opnorm.readers.npy import NpyFile
 from opnorm.readers.npz import NpzFile

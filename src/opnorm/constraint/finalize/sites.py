@@ -17,13 +17,13 @@ import torch
 
 import opnorm
 from opnorm.bound import Evidence, Measurement
-from opnorm.constraint.adapted import finish_adapter
-from opnorm.constraint.certificate import Certificate, CertifiedRow, sha256
-from opnorm.constraint.conv_finalize import finalize_convolution
-from opnorm.constraint.finalize import TOLERANCE, finalize_matrix
+from opnorm.constraint.finalize.adapted import finish_adapter
+from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sha256
+from opnorm.constraint.finalize.convolution import finalize_convolution
+from opnorm.constraint.finalize.matrix import TOLERANCE, finalize_matrix
+from opnorm.constraint.finalize.stored import format_of
 from opnorm.constraint.sharded import gathered, store
 from opnorm.constraint.sites import Site
-from opnorm.constraint.stored import format_of
 from opnorm.errors import BoundMissed, NotFinite, UndefinedNorm, UsageError
 from opnorm.frameworks import aslinearoperator
 from opnorm.frameworks.convolution import convolution

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from opnorm.constraint.diagnosis.history import summaries
+from opnorm.constraint.diagnosis.summary import Summary
 from opnorm.constraint.gate import Gate, control
-from opnorm.constraint.history import summaries
 from opnorm.constraint.rules import Rule, Where, cap, watch
-from opnorm.constraint.summary import Summary
 from opnorm.errors import UsageError
 
 GROWING = 1.1

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opnorm.constraint.finalize.stored import FORMATS, format_of, rounded
 from opnorm.constraint.projection import project
-from opnorm.constraint.stored import FORMATS, format_of, rounded
 from opnorm.frameworks import aslinearoperator
 from opnorm.linalg.gram import gram_matrix
 from opnorm.linalg.rounding import UNIT, Float64

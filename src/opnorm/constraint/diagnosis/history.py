@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from opnorm.constraint.cadence import Clock
+from opnorm.constraint.diagnosis.summary import Rows, Summary, Totals, summarize
 from opnorm.constraint.outcome import FIELDS
-from opnorm.constraint.summary import Rows, Summary, Totals, summarize
 
 FOLDED = 256
 """Outcomes that wait before they are folded: what folding launches is paid once for so many."""

@@ -1,0 +1,1 @@
+"""Norm bounds that decoupled weight decay gives under updates of bounded norm."""
