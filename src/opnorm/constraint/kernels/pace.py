@@ -1,10 +1,11 @@
-"""How many calls a kernel may rest: until the norm, growing as it did, would be above its ceiling by a little.
+"""How many calls a kernel may rest: until its norm, growing twice as fast each time, would pass the ceiling by a little.
 
 A ceiling that is not reached, or under a slow optimizer, then costs next to nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,8 @@ class Pace:
         room = ceiling * (1 + SLACK) - after
         self.left = 0
         if known and self.growth >= 0 and room > 0:
-            self.left = int(min(room / self.growth - 1, LONGEST)) if self.growth > 0 else LONGEST
+            doublings = math.log2(room / self.growth + 1) if self.growth > 0 else math.inf
+            self.left = int(min(doublings - 1, LONGEST))
         self.left = max(self.left, 0)
         self.calls, self.level, self.ceiling = 0, after, ceiling
 
