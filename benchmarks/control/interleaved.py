@@ -109,6 +109,7 @@ def run(
                 continue
             whole, hook = twin.step(index)
             if index < skip:
+                result.attach += hook
                 continue
             (result.plain if twin is plain else result.controlled).append(whole)
             if twin is controlled:

@@ -64,7 +64,9 @@ def test_other_advice():
 def stub(histories, technique="cap", share=0.0):
     held = [
         SimpleNamespace(
-            site=SimpleNamespace(name=h.name, rule=SimpleNamespace(technique=technique)), history=h, first=3.2
+            site=SimpleNamespace(name=h.name, rule=SimpleNamespace(technique=technique), frozen=False),
+            history=h,
+            first=3.2,
         )
         for h in histories
     ]

@@ -383,5 +383,12 @@ def test_names_shapes_and_several_optimizers():
 def test_a_learning_rate_that_will_grow_counts():
     weight = parameter(gaussian(4, 4))
     optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
-    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4.0, total_steps=10)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4.0, total_steps=10, cycle_momentum=False)
     assert "overshoots" in refusal(optimizer)
+
+
+def test_betas_that_a_schedule_moves_have_no_bound():
+    weight = parameter(gaussian(4, 4))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+    assert "constant betas" in refusal(optimizer)

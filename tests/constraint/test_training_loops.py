@@ -19,7 +19,7 @@ def test_plain():
     gate, optimizer = gated(model)
     train(model, optimizer, 40)
     assert max(norms(free)) > 2 * CAP
-    assert max(norms(model)) <= 1.05 * CAP
+    assert max(norms(model)) <= 1.1 * CAP
     assert gate.steps == 40
 
 

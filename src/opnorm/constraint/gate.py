@@ -18,6 +18,16 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from opnorm.constraint.cadence import Clock, due
+from opnorm.constraint.given import (
+    excluded_given,
+    optimizers_given,
+    require_finish,
+    require_model,
+    require_numbers,
+    require_present,
+    require_state,
+    rules_given,
+)
 from opnorm.constraint.held import Held
 from opnorm.constraint.replicas import largest_of_all, unwrapped
 from opnorm.constraint.rules import Rule
@@ -31,6 +41,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of `Gate.state_dict`."""
+
+_LOOK_AGAIN = 100
+"""Steps between looks whether the model still has the parameters that are held."""
 
 
 class Gate:
@@ -61,9 +74,12 @@ class Gate:
     def attach(self, *optimizers: torch.optim.Optimizer) -> Self:
         """Act after every step of each of `optimizers`. Returns the gate.
 
-        `UsageError` where an optimizer has a gate already, or moves none of the sites.
+        `UsageError` where an optimizer has a gate already, or moves none of the sites, and where the model has other
+        parameters than when the gate was made.
         """
-        for optimizer in optimizers:
+        plain = optimizers_given(optimizers)
+        require_present(self.model, [h.site for h in self.held])
+        for optimizer in plain:
             self._require_free(optimizer)
             self._handles[id(optimizer)] = optimizer, optimizer.register_step_post_hook(self._after)
         return self
@@ -100,6 +116,8 @@ class Gate:
     @torch._disable_dynamo  # an optimizer's step may be compiled; the hook after it runs as it is
     @torch.no_grad()
     def _act(self, sites: Sequence[Held], *, counted: bool) -> None:
+        if self.steps % _LOOK_AGAIN == 0:
+            require_present(self.model, [h.site for h in self.held])
         self._wait()
         began = self.clock.now()
         with torch.autocast(self.held[0].site.parameters[0].device.type, enabled=False):
@@ -133,6 +151,7 @@ class Gate:
         """
         from opnorm.constraint.finalize.sites import finish
 
+        require_finish(dtype, model, width)
         return finish(self, dtype, self.model if model is None else unwrapped(model), width)
 
     def metrics(self) -> dict[str, float]:
@@ -166,8 +185,7 @@ class Gate:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what `state_dict` gave. `UsageError` for the state of a gate with other sites."""
-        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
-            raise UsageError("this is no state of a gate: give what Gate.state_dict() returned, of format 1")
+        require_state(state, FORMAT)
         sites, own = state["sites"], {h.site.name: h for h in self.held}
         strange, lacking = sorted(set(sites) - set(own)), sorted(set(own) - set(sites))
         other = sorted(n for n in set(own) & set(sites) if list(own[n].site.shape) != list(sites[n]["shape"]))
@@ -218,14 +236,9 @@ def control(
     The model may be wrapped in DDP or compiled; shard it (FSDP2) before. Raises `UsageError` for rules that name
     nothing, overlap or cannot be meant, `UnsupportedInput` for layers whose operator is not known; all name the layers.
     """
-    chosen = [rules] if isinstance(rules, Rule) else list(rules)
-    if not chosen or not all(isinstance(r, Rule) for r in chosen):
-        raise UsageError(f"rules={rules!r} are none: give what opnorm.cap, band, orthogonalize, penalize or watch make")
-    if type(every) is not int or every < 1:
-        raise UsageError(f"every={every!r} is not possible; give a whole number of steps, at least 1")
-    if budget is not None and not 0 < budget <= 1:
-        raise UsageError(f"budget={budget!r} is not possible; give a share of a step's time in (0, 1], such as 0.08")
-    left_out = (exclude,) if isinstance(exclude, str | type) else tuple(exclude)
+    require_model(model)
+    chosen, left_out = rules_given(rules), excluded_given(exclude)
+    require_numbers(every, budget, seed, warmup)
     return Gate(
         model, chosen, exclude=left_out, input_shape=input_shape, warmup=warmup, every=every, budget=budget, seed=seed
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from opnorm.constraint.schedule import Level
@@ -126,14 +127,18 @@ def _places(where: Where) -> tuple[str | type, ...]:
     listed = isinstance(where, Sequence) and not isinstance(where, str | type)
     places: tuple[Any, ...] = tuple(where) if listed else (where,)  # type: ignore[arg-type]
     if not places or not all(isinstance(p, str | type) and p for p in places):
-        raise UsageError(f"where={where!r} names no layers: give patterns such as 'blocks.*.mlp.*', or module types")
+        raise UsageError(
+            f"where={_given(where)} names no layers: give names or patterns such as 'blocks.*.mlp.*', or "
+            "module types such as torch.nn.Linear"
+        )
     return places
 
 
 def _checked(rule: Rule) -> Rule:
-    for level, name in ((rule.lo, "lo"), (rule.hi, "above" if rule.technique == "penalty" else "max, hi or scale")):
+    upper = {"cap": "max", "penalty": "above", "orthogonal": "scale"}.get(rule.technique, "hi")
+    for level, name in ((rule.lo, "lo"), (rule.hi, upper)):
         if not callable(level) and not (_is_number(level) and level >= 0):
-            raise UsageError(f"{rule}: {name} must be a number from 0, or a function of the step, not {level!r}")
+            raise UsageError(f"{rule}: {name} must be a number from 0, or a function of the step, not {_given(level)}")
     lo, hi = rule.lo, rule.hi
     if not callable(lo) and not callable(hi):
         if lo > hi:
@@ -165,10 +170,16 @@ def _check_choices(rule: Rule) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _given(value: Any) -> str:
+    """What was given: of an object that may be long, its type."""
+    short = value is None or isinstance(value, str | Real | list | tuple | dict)
+    return repr(value)[:80] if short else f"<{type(value).__name__}>"
 
 
 def _shown(level: Level) -> str:
     if callable(level):
         return getattr(level, "__name__", "f(step)")
-    return f"{level:g}" if isinstance(level, int | float) else repr(level)
+    return f"{float(level):g}" if isinstance(level, Real) else _given(level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias
 
 from opnorm.errors import UsageError
@@ -16,8 +17,15 @@ Curve: TypeAlias = Literal["geometric", "linear", "cosine"]
 
 
 def at(level: Level, step: int) -> float:
-    """The level at a step."""
-    return float(level(step)) if callable(level) else float(level)
+    """The level at a step; `UsageError` where a function of the step gives none."""
+    if not callable(level):
+        return float(level)
+    given = level(step)
+    value = float(given) if isinstance(given, Real) or hasattr(given, "item") else math.nan
+    if not value >= 0:
+        name = getattr(level, "__name__", "f(step)")
+        raise UsageError(f"{name} gave {given!r} for step {step}: a level by step must be a number from 0")
+    return value
 
 
 def piecewise(levels: Mapping[int, float]) -> Callable[[int], float]:
@@ -25,8 +33,12 @@ def piecewise(levels: Mapping[int, float]) -> Callable[[int], float]:
 
     `UsageError` where step 0 has no level, or a step or level is negative.
     """
-    if 0 not in levels or min(levels) < 0 or not all(v >= 0 for v in levels.values()):
-        raise UsageError(f"levels {dict(levels)!r} are not possible: give a level for step 0, steps and levels from 0")
+    fine = isinstance(levels, Mapping) and all(type(s) is int and s >= 0 for s in levels)
+    if not fine or 0 not in levels or not all(isinstance(v, Real) and v >= 0 for v in levels.values()):
+        raise UsageError(
+            f"levels {str(levels)[:80]} are not possible: give a level for step 0, steps and levels from 0, such as "
+            "{0: 8.0, 1000: 4.0}"
+        )
     steps = sorted(levels)
 
     def level(step: int) -> float:

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from opnorm.constraint.parts import parts_of
 from opnorm.constraint.rules import Rule
+from opnorm.constraint.sharded import is_sharded
 from opnorm.constraint.sites import Site
 from opnorm.errors import UnsupportedInput, UsageError
-from opnorm.layers.plan import Entry
+from opnorm.layers.plan import ConvolutionPart, Entry, Layer
 from opnorm.readers.live import open_model
+from opnorm.readers.live.trace import sizes_of
 
 _SHOWN = 8
 
@@ -53,9 +56,11 @@ def select(
 ) -> Selection:
     """The sites of `rules` in `model`, in the order of its modules. `UsageError` for what cannot be meant."""
     plan = open_model(model, input_shape, sharded=True).plan
+    _require_traced(model, plan, input_shape)
     modules = dict(model.named_modules(remove_duplicate=False))
     rows = [Row(layer.path, modules.get(layer.path), e) for layer in plan for e in layer.entries]
     parameters = dict(model.named_parameters(remove_duplicate=False))
+    _require_each(exclude, rows, "exclude")
     sites: list[Site] = []
     unheld: dict[str, str] = {}
     for rule in rules:
@@ -63,7 +68,10 @@ def select(
         _require_matches(rule, named, rows)
         found = list(_sites(rule, named, rows, parameters, unheld))
         if not found:
-            raise UsageError(f"{rule} names nothing that can be held: {_listed(_reasons(named, unheld))}")
+            raise UsageError(
+                f"{rule} names nothing that can be held: {_listed(_reasons(named, unheld))}. Name layers with a matrix "
+                "or a kernel, as opnorm.measure(model) lists them"
+            )
         sites += found
     sites = _without_needless_watches(sites)
     order = {row.entry.name: i for i, row in enumerate(rows)}
@@ -105,8 +113,15 @@ def _held(
             seen.add(site.name)
         yield site
     if not found and not row.entry.derived:
-        kind = f"a {row.entry.kind} is not held"
-        unheld[row.entry.name] = f"{', '.join(missing)} is no parameter" if writable and missing else kind
+        unheld[row.entry.name] = _why_not(row, missing if writable else [])
+
+
+def _why_not(row: Row, missing: list[str]) -> str:
+    if missing:
+        return f"{', '.join(missing)} is no parameter"
+    if row.module is not None and parametrize.is_parametrized(row.module):
+        return "its weight is made by a parametrization, which holds it or hides it: use one or the other"
+    return f"of kind '{row.entry.kind}', which no rule holds"
 
 
 def _parts_of_adapted(named: list[Row]) -> set[str]:
@@ -116,17 +131,35 @@ def _parts_of_adapted(named: list[Row]) -> set[str]:
 
 
 def _require_matches(rule: Rule, named: list[Row], rows: list[Row]) -> None:
+    _require_each(rule.where, rows, str(rule))
+    if not named:
+        raise UsageError(f"{rule} names only layers that are excluded; drop the rule or the exclusion")
+
+
+def _require_traced(model: torch.nn.Module, plan: Sequence[Layer], input_shape: Any) -> None:
+    """A shape that was given is one that the model takes. A sharded model is never traced."""
+    parts = [entry.part for layer in plan for entry in layer.entries if isinstance(entry.part, ConvolutionPart)]
+    if input_shape is None or all(p.input_shape for p in parts) or any(is_sharded(p) for p in model.parameters()):
+        return
+    problem = sizes_of(model, input_shape).calls.problem
+    if problem:
+        raise UsageError(
+            f"input_shape={input_shape!r}: the model could not be run at it ({problem}); give the shape of one example "
+            "without the batch, or none: convolutions are then held for any size"
+        )
+
+
+def _require_each(places: Sequence[str | type], rows: list[Row], what: str) -> None:
+    """Every pattern and type names something, so that no typing error goes unseen."""
     weights = [row for row in rows if row.entry.status == "weight" and not row.entry.derived]
-    for place in rule.where:
+    for place in places:
         if any(_is_named(row, (place,)) for row in rows):
             continue
         if isinstance(place, str):
             near = _nearest(place, weights)
-            raise UsageError(f"{rule}: the pattern {place!r} matches no layer; nearest: {_listed(near)}")
+            raise UsageError(f"{what}: the pattern {place!r} matches no layer; nearest: {_listed(near)}")
         kinds = sorted({type(row.module).__name__ for row in weights})
-        raise UsageError(f"{rule}: no layer is a {place.__name__}; layers with weights are: {_listed(kinds)}")
-    if not named:
-        raise UsageError(f"{rule} names only layers that are excluded; drop the rule or the exclusion")
+        raise UsageError(f"{what}: no layer is of type {place.__name__}; layers with weights are: {_listed(kinds)}")
 
 
 def _reasons(named: list[Row], unheld: Mapping[str, str]) -> list[str]:

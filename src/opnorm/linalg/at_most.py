@@ -77,7 +77,7 @@ def _decided(
     bounds = (*known, proved("lower", lower, "gram"))
     near = min(lower * (1 + _NEAR), ceiling)
     upper = _proved(gram, near) if lower <= ceiling else None
-    if upper is None and near < ceiling:
+    if upper is None and near < ceiling:  # the Gram matrix is whole again: a factorization failed, or none was tried
         upper = _proved(gram, ceiling)
     return (bounds if upper is None else (*bounds, proved("upper", upper, "gram"))), "gram", ""
 
@@ -94,11 +94,10 @@ def _seen(gram: Gram, seed: int) -> float:
 
 
 def _proved(gram: Gram, ceiling: float) -> float | None:
-    """An upper bound on σ₁ of at most `ceiling`, or None."""
+    """An upper bound on σ₁ near `ceiling`, at most that but for a wider slack than foreseen; or None."""
     rows, square = len(gram.matrix), down(ceiling * ceiling)
     trace = max(rows * square - float(np.trace(gram.matrix)), 0.0)
     slack = (rows + 2) * UNIT * (1 + 1e-6) * trace + 4 * UNIT * square
     shift = square * (1 - 64 * UNIT) - up(slack, 16) - gram.error
     value = prove_upper(gram, shift) if shift > 0 else None
-    bound = None if value is None else up(math.sqrt(value))
-    return bound if bound is not None and bound <= ceiling else None
+    return None if value is None else up(math.sqrt(value))

@@ -66,8 +66,8 @@ def norm_invariant(
     PROVED where the size of updates is. update: your word on the updates of optimizers that are not torch's own, whose
     decay must be decoupled: 'sign' for Lion and signSGD, a spectral norm, or a function (out, in); evidence ASSUMED.
 
-    Holds for constant weight decay, learning rates of at most 1/λ and, with `steps`, of at most the largest that the
-    optimizer knows of. Convolution kernels and vectors have no rows. Cost: σ₁ of each matrix is proved once.
+    Holds for constant weight decay and betas, learning rates of at most 1/λ and, with `steps`, of at most the largest
+    that the optimizer knows of. Convolution kernels and vectors have no rows. Cost: σ₁ of each matrix is proved once.
     """
     if steps is not None and (type(steps) is not int or steps < 0):
         raise UsageError(f"steps={steps!r} is not possible: give the whole number of steps still to come")
@@ -141,10 +141,18 @@ def _proved_norm(parameter: torch.Tensor) -> float:
     return math.inf if upper is None else upper
 
 
+_NO_DECAY = 1e-280
+"""A share ηλ below which decay is left out: what is said without it holds with it."""
+
 _LOST = "the rounding of so many steps may exceed any bound"
 
 
+_NEGATIVE = "a learning rate or a weight decay below 0 lets weights grow without bound: give numbers of at least 0"
+
+
 def _obstacle(step: Step, dtype: torch.dtype, steps: int | None) -> str:
+    if not (step.rate >= 0 and step.decay >= 0):
+        return _NEGATIVE
     if step.rate * step.decay > 1:
         return (
             f"a learning rate of {step.rate:g} with weight decay {step.decay:g} overshoots (their product is above 1): "
@@ -166,12 +174,12 @@ def _reach(step: Step, start: float, steps: int | None) -> float:
     """max(start, s/λ), or how far `steps` steps of the largest rate get: they approach s/λ, or go on without it."""
     if steps is None:
         return max(start, step.size / step.decay) * (1 + 1e-12)
-    if step.decay <= 0:
+    lost = step.rate * step.decay
+    if lost < _NO_DECAY:
         return (start + steps * step.rate * step.size) * (1 + 1e-12)
-    level = step.size / step.decay
-    kept = 1 - step.rate * step.decay
-    share = math.exp(steps * math.log(kept)) if kept > 0 else float(steps == 0)
-    return max(start, level - (level - start) * share) * (1 + 1e-9)
+    # 1 − (1 − ηλ)^T by logarithms near 1: as 1 − ηλ itself, a small ηλ would round away, and the growth with it.
+    share = -math.expm1(steps * math.log1p(-lost)) if lost < 1 else float(steps > 0)
+    return max(start, start + (step.size / step.decay - start) * share) * (1 + 1e-9)
 
 
 def _rounded(value: float, parameter: torch.Tensor, steps: int | None) -> float:

@@ -106,6 +106,8 @@ def _adam(optimizer: torch.optim.Optimizer, group: Mapping[str, Any], parameter:
     name = type(optimizer).__name__
     if group["weight_decay"] and not group.get("decoupled_weight_decay", name == "AdamW"):
         return f"{name} adds its decay to the gradient, where normalization undoes it: use AdamW"
+    if group.get("base_momentum") != group.get("max_momentum"):
+        return f"{name}'s bound is for constant betas: make its schedule with cycle_momentum=False"
     beta1, beta2 = (float(b) for b in group["betas"])
     entry = adam_ratio(beta1, beta2, float(group["eps"]), parameter.dtype)
     if not entry < 1e6:

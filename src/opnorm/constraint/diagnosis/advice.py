@@ -12,6 +12,7 @@ transfer.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ COSTLY = 0.15
 FEW = 20
 """Moves, below which nothing is concluded."""
 
+_FROZEN = "it is frozen, so that it is looked at and never moved: finalize raises where it lies above its ceiling"
+
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
@@ -63,7 +66,7 @@ class SiteReport:
 
     def __str__(self) -> str:
         facts = ", ".join(_facts(self.summary, self.technique))
-        return f"{self.summary.name}: {facts}" + "".join(f"; {line}" for line in self.advice)
+        return "\n".join([_wrapped(facts, f"{self.summary.name}: "), *(_wrapped(line, "  - ") for line in self.advice)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class GateReport:
     def __str__(self) -> str:
         cost = f"{self.seconds:.3g} s in moves, {self.share:.1%} of the time in steps (as the host sees it)"
         head = f"{len(self.sites)} layers, {self.steps} steps, {cost}; every σ is an estimate from below"
-        left = [f"{name}: not held, {reason}" for name, reason in self.unheld]
-        return "\n".join([head, *map(str, self.sites), *left, *self.advice])
+        left = [_wrapped(f"not held, {reason}", f"{name}: ") for name, reason in self.unheld]
+        return "\n".join([_wrapped(head), *map(str, self.sites), *left, *map(_wrapped, self.advice)])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON may hold it."""
@@ -92,17 +95,38 @@ class GateReport:
         }  # fmt: skip
 
 
+def _wrapped(text: str, start: str = "") -> str:
+    """Lines of at most 80 columns."""
+    return textwrap.fill(
+        text, 80, initial_indent=start, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def report(gate: Gate, free: Mapping[str, float] | None = None) -> GateReport:
     """What `gate` did so far. free: each site's level in a free run, by name, as `Suggestion.levels` has it."""
     held = {h.site.name: h for h in gate.held}
     sites = []
     for summary in summaries([h.history for h in gate.held]):
         site, level = held[summary.name], (free or {}).get(summary.name)
-        technique = site.site.rule.technique
+        technique: Technique = "watch" if site.site.frozen else site.site.rule.technique
         advice = tuple(advise(summary, technique, site.first, level))
+        if technique != site.site.rule.technique:
+            advice = (_FROZEN, *advice)
         sites.append(SiteReport(summary, technique, site.first, level, advice))
-    clock = gate.clock
-    return GateReport(tuple(sites), gate.steps, clock.moving, clock.share, gate.unheld, tuple(_of_cost(clock.share)))
+    clock, unseen = gate.clock, [h.site.name for h in gate.held if not h.history.moves]
+    advice = (*_of_unseen(unseen, gate.steps), *_of_cost(clock.share))
+    return GateReport(tuple(sites), gate.steps, clock.moving, clock.share, gate.unheld, advice)
+
+
+def _of_unseen(names: list[str], steps: int) -> Iterator[str]:
+    if names and not steps:
+        yield (
+            f"{len(names)} layers wait for a first step: attach(optimizer) before training, to the optimizer that is "
+            "stepped, or call gate.step() after each update"
+        )
+    elif names:
+        shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+        yield f"{len(names)} layers were never visited ({shown}): attach the gate to the optimizer that moves them, too"
 
 
 def _of_cost(share: float) -> Iterator[str]:
@@ -118,7 +142,7 @@ def _facts(s: Summary, technique: Technique) -> Iterator[str]:
     floor = f" (band {s.lo:.3g} to {s.hi:.3g})" if technique in ("band", "orthogonal") else ""
     yield f"σ ≈ {s.sigma:.3g}{floor or ceiling}"
     if technique in ("watch", "penalty"):
-        yield f"looked at {s.moves} times"
+        yield f"looked at {_times(s.moves)}"
     else:
         steps = "" if s.moves == s.steps else f" ({s.acted_steps:.0%} of steps)"
         yield f"acted on {s.acted:.0%} of {s.moves} visits{steps}"
@@ -131,6 +155,10 @@ def _facts(s: Summary, technique: Technique) -> Iterator[str]:
     yield from _rank_words(s)
     if s.jump is not None and s.totals.acted:
         yield f"a move changes the loss by about {s.jump:+.1g}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _rank_words(s: Summary) -> Iterator[str]:
@@ -176,4 +204,5 @@ def _of_ceiling(s: Summary, first: float | None, free: float | None) -> Iterator
         yield f"the ceiling does nothing: σ stays at {s.sigma / s.hi:.2g} of it; opnorm.watch costs less"
     each = (s.share_removed or 0.0) / s.totals.acted if s.totals.acted else 0.0
     if each > JOLT:
-        yield f"a move takes away {each:.1%} of the weight at once: use warmup=opnorm.anneal(...), or a smaller every="
+        less = "a lower learning rate" if s.moves == s.steps else "a smaller every="
+        yield f"a move takes away {each:.1%} of the weight at once: use warmup=opnorm.anneal(...), or {less}"

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 import opnorm
 from opnorm.bound import Evidence
-from opnorm.constraint.files.rows import Arrays, moved, place, prove, seen, upper_of
+from opnorm.constraint.files.rows import Arrays, moved, place, prove, seen, stays, upper_of
 from opnorm.constraint.files.writers import WRITERS, Writer
 from opnorm.constraint.files.writers.choosing import chosen
 from opnorm.constraint.files.writers.staging import check_target, require_writable, staged
 from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sha256
 from opnorm.errors import CheckpointError, NotFinite, OpnormError, UsageError
-from opnorm.layers.plan import Entry, Layer
+from opnorm.layers.plan import ConvolutionPart, Entry, Layer
 from opnorm.readers import open_checkpoint
 from opnorm.readers.checkpoint import Checkpoint, Tensor
 
@@ -136,7 +136,8 @@ class _Job:
             try:
                 first = seen(entry, arrays, self.seed)
                 self.before[entry.name] = upper_of(first, Evidence.PROBABLE)
-                if self.before[entry.name] <= self.ceiling:
+                under = self.before[entry.name] <= self.ceiling
+                if under or stays(entry, arrays, first, self.ceiling, self.seed):
                     continue
                 values = moved(entry, arrays, self.ceiling, self.seed)
             except NotFinite as error:
@@ -174,13 +175,16 @@ class _Job:
         return [self._row(entry, arrays, self._name_in(target)) for entry in layer.entries]
 
     def _row(self, entry: Entry, arrays: Arrays, named: Callable[[str], str]) -> CertifiedRow:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self.before.get(entry.name, math.inf)
         found = prove(entry, arrays, self.ceiling, self.seed)
+        if entry.name not in self.changed and math.isfinite(before):
+            before = min(before, upper_of(found))
         return CertifiedRow(
             named(entry.name), tuple(map(named, entry.tensors)), entry.kind, entry.operator,
             entry.shape or found.shape, entry.dtype, 0.0, self.ceiling, found.bracket(Evidence.PROVED).lower,
             upper_of(found), None, 0.0, found.method, tuple(sha256(arrays[name]) for name in entry.tensors),
-            round(time.perf_counter() - began, 6), self.before.get(entry.name), entry.name in self.changed,
+            round(time.perf_counter() - began, 6), before if math.isfinite(before) else None,
+            entry.name in self.changed,
         )  # fmt: skip
 
     def _name_in(self, target: Path) -> Callable[[str], str]:
@@ -191,7 +195,19 @@ class _Job:
         return lambda name: target.stem + name[len(old) :]
 
     def notes(self) -> tuple[str, ...]:
-        """Tensors that had the bytes of one that moved, and have not moved with it."""
+        """What was scaled for want of settings; tensors that had the bytes of one that moved, and have not moved."""
+        return (*self._scaled(), *self._parted())
+
+    def _scaled(self) -> list[str]:
+        kernels = [(e.name, e.part) for layer in self.layers for e in layer.entries]
+        return [
+            f"{name} was scaled as a whole, by a bound for every way to apply it: the file does not give its stride "
+            "and padding. opnorm.control on the live model moves less."
+            for name, part in kernels
+            if isinstance(part, ConvolutionPart) and part.settings is None and name in self.changed
+        ]
+
+    def _parted(self) -> list[str]:
         shapes = {(self.tensors[n].dtype, self.tensors[n].shape): n for n in self.old}
         found = []
         for tensor in self.checkpoint.tensors:
@@ -202,7 +218,7 @@ class _Job:
             twins = [name for name, old in self.old.items() if old == digest]
             if twins:
                 found.append(f"{tensor.name} held the same bytes as {twins[0]}, and was not chosen: they differ now.")
-        return tuple(found)
+        return found
 
     def _read(self, checkpoint: Checkpoint, names: Sequence[str]) -> Arrays:
         return {name: checkpoint.read(self.tensors[name]) for name in names}
@@ -215,9 +231,12 @@ class _Written:
         self._places: dict[str, tuple[Checkpoint, Tensor]] = {}
         for index, file in enumerate(files):
             before = [t for t in source.tensors if t.file == index]
+            if len(before) != len(file.tensors):
+                raise _changed(source.files[index].path, f"{len(before)} tensors")
             for old, new in zip(before, file.tensors, strict=True):
                 same = (old.dtype, old.shape, old.nbytes, old.offset) == (new.dtype, new.shape, new.nbytes, new.offset)
-                assert same, f"{old.name} was written as {new}"
+                if not same or (old.name != new.name and source.files[index].format != "npy"):
+                    raise _changed(source.files[index].path, old.name)
                 self._places[old.name] = (file, new)
 
     def read(self, name: str) -> NDArray[Any]:
@@ -225,6 +244,10 @@ class _Written:
         file, tensor = self._places[name]
         entries: NDArray[Any] = file.read(tensor)
         return entries
+
+
+def _changed(path: str, what: str) -> CheckpointError:
+    return CheckpointError(path, f"changed while it was read: {what} is not where it was", "Nothing was written.")
 
 
 def _tensors(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -63,6 +63,13 @@ def _tried(entry: Entry, arrays: Arrays, ceiling: float, seed: int) -> Measureme
     return found
 
 
+def stays(entry: Entry, arrays: Arrays, first: Measurement, ceiling: float, seed: int) -> bool:
+    """Whether a kernel that was not `seen` to lie under the ceiling does; matrices are looked at as they are moved."""
+    if (first.bracket(Evidence.PROBABLE).lower or 0.0) > ceiling or not isinstance(entry.part, ConvolutionPart):
+        return False
+    return upper_of(_tried(entry, arrays, ceiling, seed)) <= ceiling
+
+
 def moved(entry: Entry, arrays: Arrays, ceiling: float, seed: int) -> NDArray[Any]:
     """The entries of the row's matrix or kernel, brought under the ceiling, in their own dtype."""
     if isinstance(entry.part, Part):

@@ -180,17 +180,31 @@ def _row(given: dict[str, Any]) -> CertifiedRow:
 
 
 def _table(rows: Sequence[CertifiedRow]) -> list[str]:
-    floor = any(row.lo > 0 for row in rows)
-    cells = [("weight", "shape", "dtype", "σ₁ before", *(("σ_min ≥",) if floor else ()), "σ₁ ≤", "asked", "")]
+    floor, seen = any(row.lo > 0 for row in rows), any(row.before is not None for row in rows)
+    before = ("before ≤",) if seen else ()
+    cells = [("weight", "shape", "dtype", *before, *(("σ_min ≥",) if floor else ()), "σ₁ ≤", "asked", "")]
     for row in rows:
         size = "×".join(map(str, row.shape))
-        before = "–" if row.before is None else outward(row.before, ROUND_CEILING)
+        if seen:
+            before = ("–" if row.before is None else outward(row.before, ROUND_CEILING),)
         smallest = ("–" if row.smallest is None else outward(row.smallest, ROUND_FLOOR),) if floor else ()
-        asked = f"≤ {row.hi:.6g}" if row.lo == 0 else f"[{row.lo:.6g}, {row.hi:.6g}] to {row.tolerance:.1g}"
         said = ("moved" if row.changed else "as it was") if row.holds else "MISSED"
-        cells.append((row.name, size, row.dtype, before, *smallest, outward(row.upper, ROUND_CEILING), asked, said))
+        asked = _asked(row)
+        upper = outward(row.upper, ROUND_CEILING)
+        cells.append((_printable(row.name), size, row.dtype, *before, *smallest, upper, asked, said))
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def _asked(row: CertifiedRow) -> str:
+    if row.lo == 0:
+        return f"≤ {row.hi:.6g}" if math.isfinite(row.hi) else "–"
+    return f"[{row.lo:.6g}, {row.hi:.6g}], t = {row.tolerance:.1g}"
+
+
+def _printable(name: str) -> str:
+    """A name that breaks no line and commands no terminal."""
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in name)
 
 
 def outward(value: float, rounding: str) -> str:
@@ -200,7 +214,8 @@ def outward(value: float, rounding: str) -> str:
 
 def _verdict(certificate: Certificate) -> str:
     rows = certificate.rows
-    held, moved = sum(row.holds for row in rows), sum(row.changed for row in rows)
-    return (
-        f"{held} of {len(rows)} weights PROVED within what was asked; {moved} were moved. opnorm {certificate.opnorm}."
-    )
+    asked = [row for row in rows if row.lo > 0 or math.isfinite(row.hi)]
+    held, moved = sum(row.holds for row in asked), sum(row.changed for row in rows)
+    only = f" {len(rows) - len(asked)} were only measured." if len(asked) < len(rows) else ""
+    said = f"{held} of {len(asked)} weights PROVED within what was asked; {moved} moved." if asked else "Nothing asked."
+    return f"{said}{only} opnorm {certificate.opnorm}."

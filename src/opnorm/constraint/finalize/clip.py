@@ -44,7 +44,9 @@ class Clip:
 
     def stable_rank(self, ceiling: float) -> float:
         """About that of the projection, as far as the Frobenius norm tells."""
-        return (self._wide.entrywise().frobenius / math.ldexp(ceiling, self._wide.exponent)) ** 2
+        level = math.ldexp(ceiling, self._wide.exponent)
+        ratio = self._wide.entrywise().frobenius / level if level > 0 else math.inf
+        return ratio * ratio  # infinite where ** would raise
 
     def rounding(self, ceiling: float, unit: float) -> float:
         """About how far, relatively, rounding entries to a format lifts the k clipped values of the projection.

@@ -118,7 +118,7 @@ def _measured(
 ) -> tuple[torch.Tensor, Measurement]:
     """The kernel as stored, and bounds on that."""
     stored = kernel.to(dtype)
-    if not bool(torch.isfinite(stored).all()):
+    if not bool(torch.isfinite(stored.float() if stored.dtype.itemsize == 1 else stored).all()):
         raise UnsupportedInput(f"the kernel has entries that {dtype} cannot hold; store it in a wider dtype")
     shape = None if input_size is None else (_channels(kernel, settings), *input_size)
     return stored, measure_operator(convolution(stored, shape, **settings), request)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,7 +21,6 @@ from opnorm.constraint.finalize.adapted import finish_adapter
 from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sha256
 from opnorm.constraint.finalize.convolution import finalize_convolution
 from opnorm.constraint.finalize.matrix import TOLERANCE, finalize_matrix
-from opnorm.constraint.finalize.stored import format_of
 from opnorm.constraint.sharded import gathered, store
 from opnorm.constraint.sites import Site
 from opnorm.errors import BoundMissed, NotFinite, UndefinedNorm, UsageError
@@ -51,6 +50,7 @@ def finish(gate: Gate, dtype: torch.dtype | None, model: torch.nn.Module, width:
     """See `Gate.finalize`."""
     sites = list(_sites_in(gate, model))
     done = [_finished(site, gate.steps, dtype, width) for site in sites]
+    rows = [_row(finished, gate.steps, dtype) for finished in done]
     whole = _whole(done, dtype)
     if dtype is not None:
         model.to(dtype)
@@ -58,9 +58,9 @@ def finish(gate: Gate, dtype: torch.dtype | None, model: torch.nn.Module, width:
     for name, values in whole.items():
         store(own[name], values)
     digests = {name: sha256(gathered(own[name])) for site in sites for name in site.tensors}
-    rows = tuple(_row(f, gate.steps, own, digests) for f in done)
+    hashed = tuple(replace(row, sha256=tuple(digests[name] for name in row.tensors)) for row in rows)
     notes = tuple(f"{name} is not held: {reason}" for name, reason in gate.unheld)
-    return Certificate(rows, opnorm.__version__, type(model).__name__, notes)
+    return Certificate(hashed, opnorm.__version__, type(model).__name__, notes)
 
 
 def _sites_in(gate: Gate, model: torch.nn.Module) -> Iterator[Site]:
@@ -101,9 +101,10 @@ def _convolution(site: Site, step: int, dtype: torch.dtype | None, width: float)
 
 def _adapted(site: Site, step: int, dtype: torch.dtype | None, _: float) -> Finished:
     base, b, a = (gathered(p) for p in site.parameters)
-    stored = base if dtype is None else base.to(dtype)
     hi = site.band(step)[1]
-    found = finish_adapter(stored, b, a, site.scale, hi, dtype, transposed=site.transposed, name=site.name)
+    found = finish_adapter(
+        _stored(base, dtype), b, a, site.scale, hi, dtype, transposed=site.transposed, name=site.name
+    )
     values = dict(zip(site.tensors[1:], (found.b, found.a), strict=True))
     return Finished(site, values, found.measurement, None, found.changed)
 
@@ -113,8 +114,12 @@ _MOVES = {"dense": _dense, "convolution": _convolution, "adapted": _adapted}
 
 def _measured(site: Site, step: int, dtype: torch.dtype | None, width: float) -> Finished:
     """What is not moved: watched and penalized layers as they are, frozen ones against their band."""
-    proof = measure_operator(_operator(site, dtype), Request(Evidence.PROVED, width))
-    lo, hi = site.band(step)
+    lo, hi = site.band(step) if site.rule.moves else (0.0, math.inf)
+    operator = _operator(site, dtype)
+    for finer in (1.0, 1e-3):
+        proof = measure_operator(operator, Request(Evidence.PROVED, finer * width, ceiling=hi))
+        if proof.bracket(Evidence.PROVED).at_most(hi) is not None:
+            break
     if site.rule.moves and (lo > 0 or not proof.bracket(Evidence.PROVED).at_most(hi)):
         raise BoundMissed(
             f"{site.name} is frozen, so that nothing moved it, and {proof} is not proved to lie in [{lo:g}, {hi:g}]: "
@@ -124,7 +129,7 @@ def _measured(site: Site, step: int, dtype: torch.dtype | None, width: float) ->
 
 
 def _operator(site: Site, dtype: torch.dtype | None) -> LinearOperator:
-    tensors = [gathered(p) if dtype is None else gathered(p).to(dtype) for p in site.parameters]
+    tensors = [_stored(gathered(p), dtype) for p in site.parameters]
     if site.kind == "convolution":
         return convolution(tensors[0], site.input_shape, **site.settings)
     if site.kind == "dense":
@@ -133,6 +138,11 @@ def _operator(site: Site, dtype: torch.dtype | None) -> LinearOperator:
     return low_rank_update(
         aslinearoperator(base.T if site.transposed else base), aslinearoperator(b), aslinearoperator(a), site.scale
     )
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """As a model cast to `dtype` holds it: integers stay what they are."""
+    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
 
 
 def _matrix(site: Site) -> torch.Tensor:
@@ -154,16 +164,16 @@ def _whole(done: list[Finished], dtype: torch.dtype | None) -> dict[str, torch.T
     return whole
 
 
-def _row(finished: Finished, step: int, parameters: dict[str, Any], digests: dict[str, str]) -> CertifiedRow:
+def _row(finished: Finished, step: int, dtype: torch.dtype | None) -> CertifiedRow:
+    """All but the hashes, which are of what is stored in the end; nothing is stored where this fails."""
     site, proof = finished.site, finished.measurement.bracket(Evidence.PROVED)
-    held = site.rule.moves
-    lo, hi = site.band(step) if held else (0.0, math.inf)
-    dtype = format_of(parameters[site.tensors[0]].dtype)
+    lo, hi = site.band(step) if site.rule.moves else (0.0, math.inf)
     if proof.upper is None:
         raise BoundMissed(f"{site.name}: nothing is proved above {finished.measurement}; skip it, or report this")
+    own = str(_stored(site.parameters[0].detach()[:0], dtype).dtype).removeprefix("torch.")
     size = "x".join(map(str, site.shape))
     return CertifiedRow(
-        site.name, site.tensors, site.kind, f"{site.kind} {size}", site.shape, dtype, lo, hi, proof.lower, proof.upper,
-        finished.smallest, TOLERANCE[dtype] if lo > 0 else 0.0, finished.measurement.method,
-        tuple(digests[name] for name in site.tensors), round(finished.measurement.seconds, 6), None, finished.changed,
+        site.name, site.tensors, site.kind, f"{site.kind} {size}", site.shape, own, lo, hi, proof.lower, proof.upper,
+        finished.smallest, TOLERANCE[own] if lo > 0 else 0.0, finished.measurement.method, (),
+        round(finished.measurement.seconds, 6), None, finished.changed,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opnorm.constraint.kernels.krylov import target, told
+from opnorm.constraint.kernels.clipping import clipped_by_svd, target, told
 from opnorm.constraint.kernels.pace import Pace
 from opnorm.constraint.kernels.thin import largest_exponent, working
 
@@ -69,16 +69,8 @@ class ExactClip:
         return told(weight, values[-1], after, math.sqrt(sum(loss * loss for loss in losses)), hot)
 
     def _banded(self, weight: Tensor, lo: float, hi: float) -> Tensor:
-        left, values, right = torch.linalg.svd(weight.to(working(weight.dtype)), full_matrices=False)
-        goals = values.clamp(lo, hi)
-        moved = goals != values
-        top, size = values[0].item(), torch.linalg.vector_norm(goals - values).item()
-        if active := int(moved.sum()):
-            weight.copy_((left * goals) @ right)
-        at_top = (values >= hi * (1 - 1e-3)).to(left.dtype)
-        self._pair = left * at_top, right.mT * at_top
-        self.pace.moved(top, min(top, hi), hi)
-        return told(weight, top, min(max(top, lo), hi), size, active)
+        result, self._pair = clipped_by_svd(weight, lo, hi)
+        return result
 
     def _remember(self, weight: Tensor, left: Tensor, images: Tensor, values: list[float]) -> None:
         """Left and right directions above the ceiling, zeros in other columns."""

@@ -6,7 +6,8 @@ ceiling c → the u_i, warm rows of the other side for the next move. Krylov spa
 dozens of singular values lie at a ceiling; power iteration cannot tell them apart.
 
 Targets go beyond the ceiling, t_i = c − relax·(σ_i − c): what grows, grows again before the next move, and relaxing
-puts the mean of its path at the ceiling instead of its start (`target` tapers this off for jumps).
+puts the mean of its path at the ceiling instead of its start (`target` tapers this off for jumps; a weight far above
+its ceiling is clipped by SVD once).
 Guarantee: none on the norm between moves, Ritz values being lower bounds. But u_iᵀXv_i ≤ c holds for every X under the
 cap, the u_i v_iᵀ are orthonormal, and so a move is a relaxed projection onto the intersection of half-spaces that hold
 all such X: for relax ≤ 1 it never leads away from any of them, however inexact the triplets (Fejér monotonicity;
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opnorm.constraint.kernels.clipping import clipped_by_svd, target, told
 from opnorm.constraint.kernels.pace import Pace
 from opnorm.constraint.kernels.thin import (
     Passes,
@@ -37,10 +39,15 @@ from opnorm.constraint.kernels.thin import (
     random_rows,
     working,
 )
-from opnorm.constraint.outcome import FIELDS
 
 NOISE = 0.3
 """Of the scout, relative to its length."""
+
+FAR = 8.0
+"""Times the ceiling: from there a weight has been replaced or blown up, and its rows say little of it."""
+
+EARLY, EARLY_LOOKS = 4, 2
+"""Moves before which the block is first warmed by looks, and how many: optimizers take their longest steps first."""
 
 WORKABLE = 2.0**40
 """Scaled σ₁ between its inverse and this: then no square leaves float32."""
@@ -66,14 +73,6 @@ class Ritz:
     fresh: Tensor
 
 
-def target(value: float, ceiling: float, relax: float) -> float:
-    """Where a singular value above the ceiling goes: as far below as it was above, up to a quarter; a value half above
-    the ceiling or more has jumped and goes to the ceiling itself.
-    """  # fmt: skip
-    excess = value - ceiling
-    return ceiling - relax * max(min(excess, 0.5 * ceiling - excess), 0.0)
-
-
 class KrylovClip:
     """Holds σ₁ of one matrix (rows, columns) under a ceiling; see the module's docstring.
 
@@ -94,7 +93,7 @@ class KrylovClip:
         self.shape, self.rank = shape, rank_for(shape) if rank is None else min(rank, max(min(shape) // 2, 1))
         self.seed, self.relax, self.fast, self.restful = seed, relax, fast, restful
         self.pace = Pace()
-        self.exponent, self.count, self.right = 0, 0, True
+        self.exponent, self.count, self.holds, self.right = 0, 0, 0, True
         self.rows: Tensor | None = None
         self._seen: tuple[Ritz, float, bool, int] | None = None
         self._pair: tuple[Tensor, Tensor] | None = None
@@ -104,10 +103,15 @@ class KrylovClip:
         """See `Kernel.hold`; `lo` is not held."""
         if self.restful and self.pace.rests(hi):
             return told(weight, self.pace.level, self.pace.level, 0.0, 0)
+        for _ in range(EARLY_LOOKS if self.holds < EARLY else 0):
+            self.look(weight)
+        self.holds += 1
         ritz = self._explored(weight)
         if ritz is None:
             self.pace.restart()
             return told(weight, 0.0, 0.0, 0.0, 0, skipped=True)
+        if ritz.values[-1] > FAR * hi:
+            return self._far(weight, hi)
         hot = sum(value > hi for value in ritz.values)
         goals = [target(value, hi, self.relax) for value in ritz.values[len(ritz.values) - hot :]]
         losses = [value - goal for value, goal in zip(ritz.values[len(ritz.values) - hot :], goals, strict=True)]
@@ -118,6 +122,12 @@ class KrylovClip:
         self._advance(ritz)
         self.pace.moved(top, after, hi)
         return told(weight, top, after, math.sqrt(sum(loss * loss for loss in losses)), hot)
+
+    def _far(self, weight: Tensor, hi: float) -> Tensor:
+        """Many values, or all, may be above: once, all of them are decomposed."""
+        result, self._pair = clipped_by_svd(weight, 0.0, hi)
+        self._seen, self.pace, self.exponent = None, Pace(), 0
+        return result
 
     @torch.no_grad()
     def look(self, weight: Tensor) -> Tensor:
@@ -202,7 +212,13 @@ class KrylovClip:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Kernel.state_dict`."""
-        own = {"exponent": self.exponent, "count": self.count, "right": self.right, "pace": self.pace.state_dict()}
+        own = {
+            "exponent": self.exponent,
+            "count": self.count,
+            "holds": self.holds,
+            "right": self.right,
+            "pace": self.pace.state_dict(),
+        }
         own["rows"] = None if self.rows is None else self.rows.clone()
         pair = self.normal()
         own["pair"] = None if pair is None else [side.clone() for side in pair]
@@ -211,6 +227,7 @@ class KrylovClip:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Kernel.load_state_dict`."""
         self.exponent, self.count, self.right = int(state["exponent"]), int(state["count"]), bool(state["right"])
+        self.holds = int(state["holds"])
         self.pace.load_state_dict(state["pace"])
         rows, pair = state["rows"], state["pair"]
         self.rows = None if rows is None else rows.clone()
@@ -224,11 +241,3 @@ def _outward(ritz: Ritz, hi: float, right: bool, exponent: int) -> tuple[Tensor,
     near = ritz.near * ritz.near.new_tensor([float(t) for t in there])[:, None]
     far = ritz.far * ritz.far.new_tensor(scale)[:, None]
     return (far.mT, near.mT) if right else (near.mT, far.mT)
-
-
-def told(weight: Tensor, top: float, after: float, removed: float, active: int, *, skipped: bool = False) -> Tensor:
-    """An `outcome` of numbers known on the host."""
-    assert FIELDS == ("top", "after", "removed", "active", "skipped")
-    largest = torch.finfo(torch.float32).max
-    numbers = [min(value, largest) for value in (top, after, removed)]
-    return torch.tensor([*numbers, float(active), float(skipped)], dtype=torch.float32, device=weight.device)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opnorm.constraint.kernels.clipping import told
 from opnorm.constraint.kernels.exact import ExactClip
-from opnorm.constraint.kernels.krylov import told
 from opnorm.constraint.kernels.pace import Pace
 from opnorm.constraint.kernels.thin import FAST_FROM, has_fast_products, random_rows, working
 

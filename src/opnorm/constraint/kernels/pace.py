@@ -1,4 +1,4 @@
-"""How many calls a kernel may rest: until its norm, growing twice as fast each time, would pass the ceiling by a little.
+"""How many calls a kernel may rest: until its norm, growing ever twice as fast, would be above its ceiling by a little.
 
 A ceiling that is not reached, or under a slow optimizer, then costs next to nothing.
 """

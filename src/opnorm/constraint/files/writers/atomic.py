@@ -13,10 +13,11 @@ from opnorm.errors import FileAccessError, UsageError
 
 
 @contextmanager
-def appearing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+def appearing(path: Path, *, overwrite: bool = True, like: Path | None = None) -> Iterator[Path]:
     """A temporary file in the folder of `path`, which takes its place when the block ends without an error.
 
-    Without `overwrite` a file that is there by then is left, and `UsageError` raised.
+    Without `overwrite` a file that is there by then is left, and `UsageError` raised. It may be read by those who may
+    read what was there, else by those who may read `like`, of which it is a copy.
     """
     with access(path):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
@@ -26,7 +27,7 @@ def appearing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         yield temporary
         with access(path):
             flush(temporary)
-            os.chmod(temporary, path.stat().st_mode & 0o777 if path.is_file() else 0o666 & ~_umask())
+            os.chmod(temporary, path.stat().st_mode & 0o777 if path.is_file() else _mode(like))
             put(temporary, path, overwrite=overwrite)
             flush(path.parent)
     finally:
@@ -35,8 +36,8 @@ def appearing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def appearing_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder that is not there yet."""
+def appearing_folder(path: Path, like: Path) -> Iterator[Path]:
+    """The same for a folder that is not there yet; like: the folder whose files are copied."""
     with access(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
     try:
@@ -44,9 +45,9 @@ def appearing_folder(path: Path) -> Iterator[Path]:
         with access(path):
             for file in temporary.iterdir():
                 flush(file)
-                os.chmod(file, 0o666 & ~_umask())
+                os.chmod(file, _mode(like / file.name))
             flush(temporary)
-            os.chmod(temporary, 0o777 & ~_umask())
+            os.chmod(temporary, like.stat().st_mode & 0o777 & ~_umask() | 0o700)
             if os.path.lexists(path):
                 raise exists(path)
             os.rename(temporary, path)
@@ -96,6 +97,11 @@ def access(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileAccessError(f"{path}: cannot be written: {reason}; nothing was left half-written") from error
+
+
+def _mode(like: Path | None) -> int:
+    """Of a new file: what a plain copy of `like` would have."""
+    return (0o666 if like is None else like.stat().st_mode & 0o666) & ~_umask() | 0o600
 
 
 def _umask() -> int:

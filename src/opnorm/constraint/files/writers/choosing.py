@@ -21,7 +21,8 @@ def chosen(layers: Iterable[Layer], only: tuple[str, ...], skip: tuple[str, ...]
     rows = [entry for layer in layers for entry in layer.entries if _may_be_meant(entry)]
     for pattern in (*only, *skip):
         if not any(_matches(entry, pattern) for entry in rows):
-            raise UsageError(f"no weight matches {pattern!r}; {_nearest(pattern, rows)}")
+            others = [e for layer in layers for e in layer.entries if not e.derived and _matches(e, pattern)]
+            raise UsageError(f"no weight matches {pattern!r}; {_no_maps(others) or _nearest(pattern, rows)}")
     found = []
     for layer in layers:
         entries = tuple(e for e in layer.entries if _may_be_meant(e) and _wanted(e, only, skip))
@@ -50,6 +51,13 @@ def _names(entry: Entry) -> Iterator[str]:
         while "." in name:
             name = name.rpartition(".")[0]
             yield name
+
+
+def _no_maps(others: list[Entry]) -> str:
+    if not others:
+        return ""
+    shown = ", ".join(f"{e.name} ({e.reason or e.kind})" for e in others[:_SHOWN])
+    return f"it matches only what is no linear map: {shown}{' …' if len(others) > _SHOWN else ''}"
 
 
 def _nearest(pattern: str, rows: list[Entry]) -> str:

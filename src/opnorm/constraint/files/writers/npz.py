@@ -33,7 +33,11 @@ class Rewritten:
         self._moved[tensor.name] = stored_bytes(array)
 
     def finish(self) -> None:
-        """Write the archive."""
+        """Write the archive; where nothing moved, a copy."""
+        if not self._moved:
+            with access(self._target):
+                shutil.copyfile(self._source, self._target)
+            return
         with access(self._target), zipfile.ZipFile(self._source) as old, zipfile.ZipFile(self._target, "w") as new:
             for info in old.infolist():
                 self._member(old, new, info)

@@ -35,6 +35,10 @@ def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{target} is the source itself: give another name, or overwrite=True (--overwrite)")
     if (target.exists() or target.is_symlink()) and not overwrite:
         raise exists(target)
+    if source.is_dir() and not target.exists() and target.name.endswith((*READERS, *TORCH)):
+        raise UsageError(
+            f"{source} is a folder, which gives a folder; {target} is a file's name: leave its ending away"
+        )
     if target.exists() and source.is_dir() != target.is_dir():
         kinds = ("folder", "file") if source.is_dir() else ("file", "folder")
         raise UsageError(f"{source} is a {kinds[0]} and {target} a {kinds[1]}: give a target of the same kind")
@@ -47,10 +51,10 @@ def staged(source: Path, target: Path, checkpoint: Checkpoint, *, overwrite: boo
     """A path for each of the checkpoint's files, to be written; at the end of the block they take their places."""
     files = [Path(file.path) for file in checkpoint.files]
     if not source.is_dir():
-        with appearing(target, overwrite=overwrite) as temporary:
+        with appearing(target, overwrite=overwrite, like=source) as temporary:
             yield [temporary]
     elif not target.exists():
-        with appearing_folder(target) as folder:
+        with appearing_folder(target, source) as folder:
             _copy(_beside(source, files), folder)
             yield [folder / file.name for file in files]
     else:
@@ -58,8 +62,8 @@ def staged(source: Path, target: Path, checkpoint: Checkpoint, *, overwrite: boo
             if not same_file(source, target):
                 _require_no_others(target, files)
                 for file in _beside(source, files):
-                    _copy([file], stack.enter_context(appearing(target / file.name)))
-            yield [stack.enter_context(appearing(target / file.name)) for file in files]
+                    _copy([file], stack.enter_context(appearing(target / file.name, like=file)))
+            yield [stack.enter_context(appearing(target / file.name, like=file)) for file in files]
 
 
 def _beside(folder: Path, files: list[Path]) -> list[Path]:
