@@ -422,3 +422,28 @@ def test_dense_weights_need_no_torch(model, tmp_path):
         "assert c.holds and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_pattern_of_vectors_says_what_they_are(model, tmp_path):
+    with pytest.raises(UsageError, match=r"no linear map: layers\.0\.mlp\.up\.bias"):
+        cap_file(model, tmp_path / "o.safetensors", max=1.0, only="*bias")
+
+
+def test_a_folder_is_not_given_a_files_name(model, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    model.rename(source / "model.safetensors")
+    with pytest.raises(UsageError, match="is a folder, which gives a folder"):
+        cap_file(source, tmp_path / "o.safetensors", max=1.0)
+
+
+def test_what_was_not_moved_was_no_larger_before(model, tmp_path):
+    certificate = cap_file(model, tmp_path / "o.safetensors", max=1e3)
+    assert not any(row.changed for row in certificate.rows)
+    assert all(row.before <= row.upper for row in certificate.rows)
+
+
+def test_a_kernel_that_was_scaled_is_noted(tmp_path):
+    save_file({"conv.weight": draw(np.random.default_rng(0), 4, 3, 3, 3)}, tmp_path / "k.safetensors")
+    certificate = cap_file(tmp_path / "k.safetensors", tmp_path / "o.safetensors", max=1.0)
+    assert "conv.weight was scaled as a whole" in str(certificate)
