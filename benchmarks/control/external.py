@@ -4,7 +4,8 @@
 
 moons: the classifier of deel-torchlip's notebook on two moons: 2-256-128-64-1 with sorting activations, loss of hinge
 and Kantorovich–Rubinstein distance (α = 0.98, margin 0.29), Adam 0.01, batch 256, 10 epochs. The notebook prints, as
-averages over the last epoch, an accuracy of 0.9996 and a KR of 0.806. deel-torchlip itself is run beside where it is installed; it is no dependency.
+averages over the last epoch, an accuracy of 0.9996 and a KR of 0.806. deel-torchlip itself is run beside where it is
+installed; it is no dependency.
 
 wave: a square wave on [−2, 2], 300 random points, 10 layers of width 128 with ReLU, mean squared error, Adam with a
 rate up to 0.01 and down, batch 50, 200 epochs (the settings of Wang and Manchester, *Direct Parameterization of
