@@ -31,7 +31,7 @@ from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sh
 from opnorm.errors import CheckpointError, NotFinite, OpnormError, UsageError
 from opnorm.layers.plan import ConvolutionPart, Entry, Layer
 from opnorm.readers import open_checkpoint
-from opnorm.readers.checkpoint import Checkpoint, Tensor
+from opnorm.readers.checkpoint import Checkpoint, SourceFile, Tensor
 
 Progress = Callable[[str, int, int], None]
 """Called before each layer with what is done to it, its number and how many there are; twice for each layer."""
@@ -159,7 +159,7 @@ class _Job:
         opened: list[Checkpoint] = []
         try:
             for file, path in zip(self.checkpoint.files, self.paths, strict=True):
-                opened.append(WRITERS[file.format][1](path))
+                opened.append(_copy_of(file, path))
             return tuple(
                 row
                 for number, layer in enumerate(self.layers)
@@ -244,6 +244,13 @@ class _Written:
         file, tensor = self._places[name]
         entries: NDArray[Any] = file.read(tensor)
         return entries
+
+
+def _copy_of(file: SourceFile, path: Path) -> Checkpoint:
+    try:
+        return WRITERS[file.format][1](path)
+    except CheckpointError:
+        raise _changed(file.path, "its header") from None
 
 
 def _changed(path: str, what: str) -> CheckpointError:
