@@ -1,4 +1,4 @@
-"""Ways of control to compare: opnorm's gate, exact clipping, and what torch, deel-torchlip and geotorch offer."""
+"""Ways of control to compare: opnorm's gate, exact clipping, torch's own, deel-torchlip, geotorch and orthogonium."""
 
 from __future__ import annotations
 
@@ -84,6 +84,10 @@ def peers() -> Iterator[tuple[str, Arm]]:
         from deel.torchlip import SpectralLinear
 
         yield "deel-torchlip SpectralLinear", lambda case, model: _replaced(model, SpectralLinear)
+    if find_spec("orthogonium"):
+        from orthogonium.layers import OrthoLinear
+
+        yield "orthogonium OrthoLinear", lambda case, model: _replaced(model, OrthoLinear)
 
 
 def _replaced(module: nn.Module, kind: type) -> None:

@@ -51,6 +51,11 @@ def test_what_is_no_model(model, given):
         opnorm.control(given(model), CAP)
 
 
+def test_a_parametrization_needs_a_module():
+    with pytest.raises(opnorm.UsageError, match=r"<str> is no torch\.nn\.Module"):
+        opnorm.normalize("fc", cap=1.0)
+
+
 def test_messages_of_rules_never_print_a_weight(model):
     for wrong in (lambda: opnorm.cap(model[2].weight, 1.0), lambda: opnorm.cap("*", model[2].weight)):
         with pytest.raises(opnorm.UsageError) as caught:

@@ -115,8 +115,8 @@ def main() -> NoReturn:
     """Run the command and exit with its code; a user's mistake never shows a traceback."""
     from opnorm.cli.outputs import say
 
-    share_cores()
     try:
+        share_cores()
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -1,4 +1,5 @@
-"""When each site acts: every so many optimizer steps, the sites staggered so that no step carries them all.
+"""When each site acts: every so many optimizer steps, the sites staggered so that no step carries them all;
+a capped site also at each of its first eight.
 
 A step count is deterministic. With a budget, the first steps are timed and one common factor is chosen so that moves
 take at most that share of a step; then it stays, and is part of the gate's state, so that a resumed run acts alike. Two
@@ -14,8 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-SKIPPED, TIMED = 3, 12
-"""Steps not timed (allocation, compilation), and steps timed."""
+EAGER = 8
+"""First moves of a capped site, made at consecutive steps: optimizers take their longest steps then."""
+
+SKIPPED, TIMED = EAGER, 12
+"""Steps not timed (allocation, compilation, eager moves), and steps timed."""
 
 
 @dataclass(slots=True)
@@ -85,6 +89,6 @@ class Clock:
         self.stretch, self.settled = int(state["stretch"]), bool(state["settled"])
 
 
-def due(step: int, every: int, number: int) -> bool:
-    """Whether site `number` acts at a step."""
-    return (step + number) % every == 0
+def due(step: int, every: int, number: int, moves: int, *, capped: bool) -> bool:
+    """Whether site `number`, which acted `moves` times before, acts at a step."""
+    return (step + number) % every == 0 or moves < (EAGER if capped else 1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from opnorm.constraint.cadence import Clock, due
+from opnorm.constraint.cadence import Clock
 from opnorm.constraint.given import (
     excluded_given,
     optimizers_given,
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of `Gate.state_dict`."""
-
-_LOOK_AGAIN = 100
-"""Steps between looks whether the model still has the parameters that are held."""
 
 
 class Gate:
@@ -70,6 +67,7 @@ class Gate:
         self.steps = 0
         self.clock = Clock(budget, largest_of_all)
         self._handles: dict[int, tuple[torch.optim.Optimizer, Any]] = {}
+        self._links = _links(self.model, self.held)
 
     def attach(self, *optimizers: torch.optim.Optimizer) -> Self:
         """Act after every step of each of `optimizers`. Returns the gate.
@@ -97,16 +95,23 @@ class Gate:
                     f"this {type(optimizer).__name__} has a gate already: give all rules to one opnorm.control, or "
                     "detach() the first gate"
                 )
-        if not any(_moved_by(h, optimizer) for h in self.held):
+        owned = _owned([optimizer])
+        if not any(_any_in(h, owned) for h in self.held):
             raise UsageError(
                 f"this {type(optimizer).__name__} holds no parameter of the gate's {len(self.held)} sites, such as "
                 f"{self.held[0].site.name}: attach the gate to the optimizer of this model, made after any sharding"
             )
 
     def _after(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        leads = optimizer is next(iter(self._handles.values()))[0]
-        several = len(self._handles) > 1
-        self._act([h for h in self.held if not several or _moved_by(h, optimizer)], counted=leads)
+        if _was_skipped(optimizer):
+            return
+        attached = [o for o, _ in self._handles.values()]
+        leads = optimizer is attached[0]
+        others = [o for o in attached if o is not optimizer]
+        strange = _owned(others) - _owned([optimizer]) if leads else None  # the first also takes what no optimizer has
+        own = _owned([optimizer])
+        sites = [h for h in self.held if _any_in(h, own) or (strange is not None and not _any_in(h, strange))]
+        self._act(sites if others else self.held, counted=leads)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -116,13 +121,13 @@ class Gate:
     @torch._disable_dynamo  # an optimizer's step may be compiled; the hook after it runs as it is
     @torch.no_grad()
     def _act(self, sites: Sequence[Held], *, counted: bool) -> None:
-        if self.steps % _LOOK_AGAIN == 0:
+        if any(place.get(name) is not value for place, name, value in self._links):
             require_present(self.model, [h.site for h in self.held])
         self._wait()
         began = self.clock.now()
         with torch.autocast(self.held[0].site.parameters[0].device.type, enabled=False):
             for held in sites:
-                if held.history.moves == 0 or due(self.steps, held.every * self.clock.stretch, held.number):
+                if held.due(self.steps, self.clock.stretch):
                     held.act(self.steps)
         self._wait()
         self.steps += counted
@@ -188,7 +193,7 @@ class Gate:
         require_state(state, FORMAT)
         sites, own = state["sites"], {h.site.name: h for h in self.held}
         strange, lacking = sorted(set(sites) - set(own)), sorted(set(own) - set(sites))
-        other = sorted(n for n in set(own) & set(sites) if list(own[n].site.shape) != list(sites[n]["shape"]))
+        other = sorted(n for n in set(own) & set(sites) if not own[n].fits(sites[n]))
         if strange or lacking or other:
             raise UsageError(_another_gate(strange, lacking, other))
         self.steps = int(state["steps"])
@@ -196,19 +201,51 @@ class Gate:
         for name, held in own.items():
             held.load_state_dict(sites[name])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy or a pickle, which is attached to nothing."""
+        return {**self.__dict__, "_handles": {}}
+
     def __repr__(self) -> str:
         rules = {str(h.site.rule): 0 for h in self.held}
         return f"<Gate of {len(self.held)} sites after {self.steps} steps: {'; '.join(rules)}>"
 
 
-def _moved_by(held: Held, optimizer: torch.optim.Optimizer) -> bool:
-    owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+def _links(model: torch.nn.Module, held: Sequence[Held]) -> list[tuple[dict[str, Any], str, Any]]:
+    """From the model down to each site's parameters: (dictionary, key, value) that hold while nothing is exchanged.
+
+    To look at all of them at each step costs less than a microsecond each.
+    """
+    links: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+    for site in (h.site for h in held):
+        for tensor, parameter in zip(site.tensors, site.parameters, strict=True):
+            *path, leaf = tensor.split(".")
+            module = model
+            for name in path:
+                child = module._modules[name]
+                links[id(module), name] = module._modules, name, child
+                assert child is not None
+                module = child
+            links[id(module), leaf] = module._parameters, leaf, parameter
+    return list(links.values())
+
+
+def _owned(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+
+
+def _any_in(held: Held, owned: set[int]) -> bool:
     return any(id(p) in owned for p in held.site.parameters)
+
+
+def _was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a GradScaler told a fused optimizer to leave this step out; that one is called all the same."""
+    found = getattr(optimizer, "found_inf", None)
+    return isinstance(found, torch.Tensor) and bool(found)
 
 
 def _another_gate(strange: list[str], lacking: list[str], other: list[str]) -> str:
     parts = (
-        ("sites that this gate lacks", strange), ("no state for", lacking), ("other shapes of", other),
+        ("sites that this gate lacks", strange), ("no state for", lacking), ("other shapes or techniques of", other),
     )  # fmt: skip
     said = [f"{words}: {', '.join(names[:6])}" + (" …" if len(names) > 6 else "") for words, names in parts if names]
     return f"this is the state of another gate: it has {'; '.join(said)}. Make the gate with the rules of that run."

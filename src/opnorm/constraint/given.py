@@ -79,13 +79,14 @@ def _plain(optimizer: Any) -> torch.optim.Optimizer:
 
 def require_present(model: torch.nn.Module, sites: Iterable[Site]) -> None:
     """The sites' parameters are still those of the model, which may have been replaced since the gate was made."""
-    own = {id(p) for p in model.parameters()}
-    lost = [s.name for s in sites if not all(id(p) in own or is_sharded(p) for p in s.parameters)]
+    own = dict(model.named_parameters(remove_duplicate=False))
+    pairs = [(s.name, zip(s.tensors, s.parameters, strict=True)) for s in sites]
+    lost = [name for name, pair in pairs if not all(own.get(n) is p or is_sharded(p) for n, p in pair)]
     if lost and not any(is_sharded(p) for p in model.parameters()):
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise UsageError(
             f"{lost[0]}{more}: the model has another parameter there than when the gate was made (a layer was "
-            "replaced, or load_state_dict(assign=True)): make the optimizer and the gate after that"
+            "replaced or parametrized, or load_state_dict(assign=True)): make the optimizer and the gate after that"
         )
 
 

@@ -85,6 +85,8 @@ def normalize(
 
 def parameter_of(module: torch.nn.Module, name: str) -> torch.Tensor:
     """The module's tensor of this name; `UsageError` with those that there are."""
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(f"<{type(module).__name__}> is no torch.nn.Module: give the layer, such as model.fc")
     weight = getattr(module, name, None)
     if isinstance(weight, torch.nn.parameter.UninitializedTensorMixin):
         raise UsageError(f"{name!r} of {type(module).__name__} has no shape yet; run the model once, then normalize")

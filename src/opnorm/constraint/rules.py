@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
-from opnorm.constraint.schedule import Level
+from opnorm.constraint.schedule import Level, at
 from opnorm.errors import UsageError
 
 Where: TypeAlias = str | type | Sequence[str | type]
@@ -56,6 +56,13 @@ class Rule:
     def moves(self) -> bool:
         """Whether it changes weights by itself."""
         return self.technique in ("cap", "band", "orthogonal")
+
+    def levels(self, step: int) -> tuple[float, float]:
+        """(lo, hi) of the norm asked for at a step; `UsageError` where functions of the step give no band."""
+        lo, hi = at(self.lo, step), at(self.hi, step)
+        if callable(self.lo) or callable(self.hi):
+            _require_band(self, lo, hi, f" at step {step}")
+        return lo, hi
 
     def factor(self, rows: int, columns: int) -> float:
         """What σ is multiplied by to give the norm asked for, of an operator with so many outputs and inputs."""
@@ -141,16 +148,21 @@ def _checked(rule: Rule) -> Rule:
             raise UsageError(f"{rule}: {name} must be a number from 0, or a function of the step, not {_given(level)}")
     lo, hi = rule.lo, rule.hi
     if not callable(lo) and not callable(hi):
-        if lo > hi:
-            raise UsageError(f"{rule}: lo = {lo} lies above hi = {hi}; exchange them, or use opnorm.cap")
-        if rule.moves and hi == 0:
-            raise UsageError(f"{rule}: a ceiling of 0 leaves no weight; give a number above 0")
-        if rule.technique == "orthogonal" and not math.isfinite(hi):
-            raise UsageError(f"{rule}: scale must be finite")
+        _require_band(rule, lo, hi)
     if rule.every is not None and not (type(rule.every) is int and rule.every >= 1):
         raise UsageError(f"{rule}: every={rule.every!r} is not possible; give a whole number of steps, at least 1")
     _check_choices(rule)
     return rule
+
+
+def _require_band(rule: Rule, lo: float, hi: float, when: str = "") -> None:
+    if lo > hi:
+        raise UsageError(f"{rule}: lo = {lo} lies above hi = {hi}{when}; exchange them, or use opnorm.cap")
+    if rule.moves and hi == 0:
+        raise UsageError(f"{rule}: a ceiling of 0{when} leaves no weight; give a number above 0")
+    if rule.moves and not math.isfinite(lo):
+        name = "scale" if rule.technique == "orthogonal" else "lo"
+        raise UsageError(f"{rule}: {name} must be finite{when}")
 
 
 def _check_choices(rule: Rule) -> None:

@@ -21,7 +21,8 @@ def at(level: Level, step: int) -> float:
     if not callable(level):
         return float(level)
     given = level(step)
-    value = float(given) if isinstance(given, Real) or hasattr(given, "item") else math.nan
+    one = isinstance(given, Real) or math.prod(getattr(given, "shape", (0,))) == 1
+    value = float(given) if one else math.nan
     if not value >= 0:
         name = getattr(level, "__name__", "f(step)")
         raise UsageError(f"{name} gave {given!r} for step {step}: a level by step must be a number from 0")

@@ -105,6 +105,9 @@ def _sites(
 def _held(
     rule: Rule, row: Row, parameters: Mapping[str, torch.nn.Parameter], unheld: dict[str, str], seen: set[str]
 ) -> Iterator[Site]:
+    if 0 in row.entry.shape:
+        unheld[row.entry.name] = "it has no entries"
+        return
     missing = [name for name in row.entry.tensors if name not in parameters]
     writable = row.entry.part is not None or row.entry.kind == "adapted linear"
     found = tuple(parts_of(row.path, row.module, row.entry, rule, parameters)) if writable and not missing else ()

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from opnorm.constraint.rules import Rule
-from opnorm.constraint.schedule import Warmup, at
+from opnorm.constraint.schedule import Warmup
 from opnorm.constraint.sharded import gathered, is_sharded, whole
 
 Index: TypeAlias = tuple[int | slice, ...]
@@ -71,7 +71,7 @@ class Site:
 
     def band(self, step: int, warmup: Warmup | None = None, first: float = 0.0) -> tuple[float, float]:
         """(lo, hi) on σ at a step; first: σ₁ when the gate first acted."""
-        lo, hi = at(self.rule.lo, step) / self.factor, at(self.rule.hi, step) / self.factor
+        lo, hi = (level / self.factor for level in self.rule.levels(step))
         return (lo, hi) if warmup is None else warmup(step, lo, hi, first)
 
     def in_other(self, parameters: Mapping[str, torch.nn.Parameter]) -> Site:

@@ -46,6 +46,9 @@ NOISE = 0.3
 FAR = 8.0
 """Times the ceiling: from there a weight has been replaced or blown up, and its rows say little of it."""
 
+JUMP = 1.5
+"""Times the ceiling: a weight so far above it has jumped, and is explored once more before it is moved."""
+
 EARLY, EARLY_LOOKS = 4, 2
 """Moves before which the block is first warmed by looks, and how many: optimizers take their longest steps first."""
 
@@ -107,6 +110,9 @@ class KrylovClip:
             self.look(weight)
         self.holds += 1
         ritz = self._explored(weight)
+        if ritz is not None and JUMP * hi < ritz.values[-1] <= FAR * hi:
+            self._advance(ritz)
+            ritz = self._explored(weight)
         if ritz is None:
             self.pace.restart()
             return told(weight, 0.0, 0.0, 0.0, 0, skipped=True)
