@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from opnorm.bound import Bound, Bracket, Evidence, tightest
+from opnorm.spectrum.comparison.document import Comparison
+from opnorm.spectrum.document import Direction, Spectrum
+from opnorm.spectrum.interaction.document import Interaction
 
 SCHEMA = "opnorm.report/1"
 STATUSES = ("measured", "not_a_map", "undefined", "refused")
@@ -35,11 +38,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something a reader of the report should know: a stable code, the sentence, the row it is about."""
+    """Something a reader of the report should know.
+
+    code: stable, `opnorm explain CODE` says more. message: one sentence with the figures it rests on. row: the name of
+    the row it is about, '' for the whole model. severity: 'serious', 'warning' or 'note'. advice: the next step.
+    evidence: of the figures, '' where it rests on none.
+    """
 
     code: str
     message: str
     row: str = ""
+    severity: str = "note"
+    advice: str = ""
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,8 @@ class Row:
     frobenius: float | None = None
     stable_rank: tuple[float, float] | None = None
     also: tuple[Beside, ...] = ()
+    spectrum: Spectrum | None = None
+    directions: tuple[Direction, ...] = ()
     bounds: tuple[Bound, ...] = field(default=(), repr=False)
     """Every bound that was found; not in the JSON, whose numbers are the best at the row's evidence."""
 
@@ -102,6 +115,8 @@ class Report:
     rows: tuple[Row, ...]
     coverage: dict[str, int]
     findings: tuple[Finding, ...]
+    interaction: Interaction | None = None
+    comparison: Comparison | None = None
 
     @property
     def failure_probability(self) -> float:
@@ -134,6 +149,8 @@ class Report:
             "rows": rows,
             "coverage": dict(self.coverage),
             "findings": [asdict(f) for f in self.findings],
+            "interaction": None if self.interaction is None else asdict(self.interaction),
+            "comparison": None if self.comparison is None else asdict(self.comparison),
         }
 
     def to_json(self) -> str:

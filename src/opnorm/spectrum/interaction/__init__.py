@@ -1,0 +1,1 @@
+"""How layers feed one another: alignment, gains of pairs, attention circuits."""
