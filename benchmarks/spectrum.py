@@ -23,7 +23,6 @@ from models import matrices
 
 import opnorm
 from opnorm.frameworks import aslinearoperator
-from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
 from opnorm.spectrum.describe import describe
 from opnorm.spectrum.magnitude import METRICS
@@ -67,7 +66,6 @@ def shares(weights: list[np.ndarray]) -> None:
     operators = [aslinearoperator(weight) for weight in weights]
     found = [singular_values(operator, Request()) for operator in operators]
     parts = {
-        "the norm": lambda: [measure_operator(aslinearoperator(weight), Request()) for weight in weights],
         "all values, proved": lambda: [singular_values(aslinearoperator(weight), Request()) for weight in weights],
         "tails": lambda: [tail_of(values) for values in found],
         "units": lambda: [units_of(operator) for operator in operators],

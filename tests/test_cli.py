@@ -53,12 +53,12 @@ def test_json_follows_the_contract(model, weights):
     assert report["complete"] is True
     assert set(report) == {
         *("schema", "opnorm", "complete", "inputs", "settings"),
-        *("failure_probability", "rows", "coverage", "findings"),
+        *("failure_probability", "rows", "coverage", "findings", "interaction", "comparison"),
     }
     assert set(report["rows"][0]) == {
         *("input", "name", "tensors", "derived", "kind", "operator", "shape", "dtype", "status", "reason"),
         *("lower", "upper", "evidence", "failure_probability", "method", "passes", "seconds"),
-        *("frobenius", "stable_rank", "also"),
+        *("frobenius", "stable_rank", "also", "spectrum", "directions"),
     }
     kernel = next(row for row in report["rows"] if row["name"] == "conv.weight")
     assert kernel["lower"] is None

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opnorm.api import block_diagonal, measure, spectral_norm
+    from opnorm.api import block_diagonal, compare, measure, spectral_norm
     from opnorm.bound import Bound, Bracket, Evidence, Measurement
     from opnorm.constraint.decay.invariant import decay_for, norm_invariant
     from opnorm.constraint.diagnosis.suggest import suggest
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from opnorm.linalg.algebra import low_rank_update
     from opnorm.linalg.operator import FunctionOperator, LinearOperator, adjoint_defect
     from opnorm.report.document import Report, Row
+    from opnorm.spectrum.describe import describe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "opnorm.api": ("block_diagonal", "measure", "spectral_norm"),
+    "opnorm.api": ("block_diagonal", "compare", "measure", "spectral_norm"),
     "opnorm.bound": ("Bound", "Bracket", "Evidence", "Measurement"),
     "opnorm.constraint.finalize.certificate": ("Certificate",),
     "opnorm.constraint.files.capping": ("cap_file",),
@@ -77,6 +78,7 @@ _HOMES = {
     "opnorm.linalg.algebra": ("low_rank_update",),
     "opnorm.linalg.operator": ("FunctionOperator", "LinearOperator", "adjoint_defect"),
     "opnorm.report.document": ("Report", "Row"),
+    "opnorm.spectrum.describe": ("describe",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -107,8 +109,10 @@ __all__ = [
     "block_diagonal",
     "cap",
     "cap_file",
+    "compare",
     "control",
     "decay_for",
+    "describe",
     "differentiable_spectral_norm",
     "jacobian_penalty",
     "low_rank_update",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import opnorm
 from opnorm.bound import Evidence, Measurement
@@ -20,6 +20,9 @@ from opnorm.readers.checkpoint import Checkpoint
 from opnorm.readers.memory import MemoryCheckpoint
 from opnorm.report.document import Report
 from opnorm.report.survey import Progress, Selection, Survey, require_jobs
+
+if TYPE_CHECKING:
+    from opnorm.report.insight import Insight
 
 
 def spectral_norm(
@@ -56,6 +59,10 @@ def measure(
     skip: str | Sequence[str] = (),
     seed: int = 0,
     jobs: int = 1,
+    insight: bool = False,
+    tokenizer: str | Path | None = None,
+    features: str | Path | Sequence[str] | None = None,
+    batch: Any = None,
     progress: Progress = lambda *_: None,
 ) -> Report:
     """Measure every layer of a model as the linear operator it is.
@@ -63,20 +70,64 @@ def measure(
     target: a path to a file or folder of weights; a dictionary of named arrays; a PyTorch module, which is not
     run, changed or moved. input_shape: of the model's input, without batch, such as (3, 224, 224); convolutions
     are then measured at their own sizes, else for any size. only, skip: patterns of names or module paths; `*`
-    crosses dots. jobs: layers at a time. Options else
-    as in `spectral_norm`. Raises `UsageError`, `CheckpointError` or `FileAccessError` where nothing can be
-    read; a single tensor or shard that is refused becomes a row or a finding instead.
+    crosses dots. jobs: layers at a time. insight: also spectra, top directions and how layers feed one another
+    (a decomposition a layer). tokenizer, features, batch: a tokenizer.json, the names of the inputs, and inputs
+    of one layer (examples, …), by which directions are then told; each asks for insight. Options else as in `spectral_norm`. Raises `UsageError`, `CheckpointError`
+    or `FileAccessError` where nothing can be read; a single tensor or shard that is refused becomes a row or a finding.
     """
     survey = Survey(
         Request(Evidence.parse(evidence), width, seed),
         Selection(_patterns(only), _patterns(skip)),
         require_jobs(jobs),
+        _insight(insight, tokenizer, features, batch),
     )
     with _open(target, input_shape) as checkpoint:
         if checkpoint.problems and not checkpoint.files:
             raise checkpoint.problems[0]
         survey.add(checkpoint, progress)
     return survey.report(opnorm.__version__)
+
+
+def compare(
+    base: Any,
+    tuned: Any,
+    *,
+    input_shape: Any = None,
+    evidence: Evidence | str = Evidence.PROBABLE,
+    width: float = 0.01,
+    only: str | Sequence[str] = (),
+    skip: str | Sequence[str] = (),
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress = lambda *_: None,
+) -> Report:
+    """What changed from `base` to `tuned`, layer by layer: ‖ΔW‖, its rank, shifts of singular values, new directions.
+
+    base, tuned: targets as in `measure`, two checkpoints of one model or a base and a LoRA adapter. The report has no
+    rows; `.comparison.changes` has a `Change` a layer. Options and errors as in `measure`; `UsageError` where nothing
+    in one matches the other.
+    """
+    from opnorm.report.comparing import comparison_report
+
+    request = Request(Evidence.parse(evidence), width, seed)
+    selection = Selection(_patterns(only), _patterns(skip))
+    with _open(base, input_shape) as before, _open(tuned, input_shape) as after:
+        for checkpoint in (before, after):
+            if checkpoint.problems and not checkpoint.files:
+                raise checkpoint.problems[0]
+        version = opnorm.__version__
+        return comparison_report(before, after, request, selection, version, progress, require_jobs(jobs))
+
+
+def _insight(
+    wanted: bool, tokenizer: str | Path | None, features: str | Path | Sequence[str] | None, batch: Any
+) -> Insight | None:
+    if not wanted and tokenizer is None and features is None and batch is None:
+        return None
+    from opnorm.report.insight import Insight
+    from opnorm.spectrum.directions.labels import Labels
+
+    return Insight(Labels.read(tokenizer=tokenizer, features=features, batch=batch))
 
 
 def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:

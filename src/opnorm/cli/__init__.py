@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 a check failed, 2 usage, 3 a file refused, 4 reading or wr
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,10 +14,12 @@ import click
 
 from opnorm import __version__
 from opnorm.cli.cap import cap
-from opnorm.cli.codes import CONTRADICTION, FAILED, INTERRUPTED, exit_code, gravest
+from opnorm.cli.check import check
+from opnorm.cli.codes import CONTRADICTION, INTERRUPTED, exit_code, gravest
+from opnorm.cli.compare import compare
 from opnorm.cli.options import Options, common_options
 from opnorm.cli.threads import share_cores
-from opnorm.errors import OpnormError, UsageError
+from opnorm.errors import OpnormError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,33 +51,21 @@ def demo(options: Options) -> int:
 
 
 def _measure(paths: tuple[str, ...], options: Options) -> int:
+    from opnorm.cli.inputs import survey_of
+    from opnorm.cli.outputs import check_outputs, publish
     from opnorm.report.text import show, sort_rows
 
     sort_rows([], options.sort)
+    check_outputs(options)
+    survey, code = survey_of(paths, options)
+    report = survey.report(__version__)
 
     def table(report: Report, console: Console) -> None:
         show(report, console, sort=options.sort, top=options.top)
 
-    return _run(paths, options, lambda _: (table, 0))
-
-
-@cli.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--max", "ceiling", type=float, required=True, metavar="C", help="The largest spectral norm allowed.")
-@common_options
-def check(paths: tuple[str, ...], ceiling: float, options: Options) -> int:
-    """Exit 0 only if every weight's spectral norm is at most C; a weight that cannot be judged fails."""
-    from opnorm.report.gate import judge, show
-
-    if not ceiling >= 0:
-        raise UsageError(f"--max {ceiling} is not possible: give a number of at least 0")
-
-    def judged(report: Report) -> tuple[Callable[[Report, Console], None], int]:
-        verdicts = judge(report, ceiling)
-        passed = bool(verdicts) and report.complete and all(v.holds is True for v in verdicts)
-        return lambda _, console: show(verdicts, passed, ceiling, console), 0 if passed else FAILED
-
-    return _run(paths, options, judged, ceiling)
+    broken = CONTRADICTION if any(f.code == "contradiction" for f in report.findings) else 0
+    stopped = INTERRUPTED if survey.interrupted else 0
+    return gravest(code, broken, stopped, publish(report, options, table))
 
 
 @cli.command()
@@ -89,26 +78,8 @@ def explain(topic: str | None) -> int:
     return 0
 
 
-cli.add_command(cap)
-
-
-def _run(
-    paths: tuple[str, ...],
-    options: Options,
-    judge: Callable[[Report], tuple[Callable[[Report, Console], None], int]],
-    ceiling: float | None = None,
-) -> int:
-    """Measure, judge, publish: what every measuring verb does."""
-    from opnorm.cli.inputs import survey_of
-    from opnorm.cli.outputs import check_outputs, publish
-
-    check_outputs(options)
-    survey, code = survey_of(paths, options, ceiling)
-    report = survey.report(__version__)
-    show, verdict = judge(report)
-    broken = CONTRADICTION if any(f.code == "contradiction" for f in report.findings) else 0
-    stopped = INTERRUPTED if survey.interrupted else 0
-    return gravest(code, verdict, broken, stopped, publish(report, options, show))
+for verb in (check, compare, cap):
+    cli.add_command(verb)
 
 
 def main() -> NoReturn:

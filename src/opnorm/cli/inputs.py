@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opnorm.bound import Evidence
 from opnorm.cli.codes import REFUSED, exit_code, gravest
@@ -16,11 +17,14 @@ from opnorm.readers import open_checkpoint
 from opnorm.report.display import display_name
 from opnorm.report.survey import Progress, Selection, Survey
 
+if TYPE_CHECKING:
+    from opnorm.report.insight import Insight
+
 
 def survey_of(paths: tuple[str, ...], options: Options, ceiling: float | None = None) -> tuple[Survey, int]:
     """The survey of all inputs that could be opened, and the gravest code of those that could not."""
     request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=ceiling)
-    survey, code = Survey(request, Selection(options.only, options.skip), options.jobs), 0
+    survey, code = Survey(request, Selection(options.only, options.skip), options.jobs, insight_of(options)), 0
     with shown_progress(options.quiet) as progress:
         for path in paths:
             try:
@@ -38,6 +42,20 @@ def survey_of(paths: tuple[str, ...], options: Options, ceiling: float | None = 
     for finding in survey.findings:
         say(finding.message)
     return survey, code
+
+
+def insight_of(options: Options) -> Insight | None:
+    """What to look at beyond norms: asked for by --insight, or by what only makes sense with it."""
+    named = options.tokenizer is not None or options.features is not None
+    wanted = options.insight if options.insight is not None else options.html is not None or named
+    if named and not wanted:
+        raise UsageError("--tokenizer and --features name directions, which --no-insight leaves out")
+    if not wanted:
+        return None
+    from opnorm.report.insight import Insight
+    from opnorm.spectrum.directions.labels import Labels
+
+    return Insight(Labels.read(tokenizer=options.tokenizer, features=options.features))
 
 
 def _nothing(options: Options) -> str:

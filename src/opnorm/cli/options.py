@@ -26,6 +26,10 @@ class Options:
     jobs: int
     json: str | None
     csv: str | None
+    html: str | None
+    insight: bool | None
+    tokenizer: str | None
+    features: str | None
     quiet: bool
 
 
@@ -93,5 +97,18 @@ _COMMON = (
     ),
     click.option("--json", metavar="FILE", help="Write the report as JSON; - for standard output."),
     click.option("--csv", metavar="FILE", help="Write the rows as CSV; - for standard output."),
+    click.option("--html", metavar="FILE", help="Write the report as one page that needs nothing else."),
+    click.option(
+        "--insight/--no-insight",
+        default=None,
+        show_default="with --html only",
+        help="Also spectra, directions and how layers feed one another.",
+    ),
+    click.option(
+        "--tokenizer", metavar="FILE", help="A tokenizer.json, to name directions of embeddings and heads by tokens."
+    ),
+    click.option(
+        "--features", metavar="FILE", help="Names of the inputs, one a line or a CSV header, for the first dense layer."
+    ),
     click.option("--quiet", is_flag=True, help="No table, no progress: exit code and files only."),
 )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def check_outputs(options: Options) -> None:
     """Refuse an output that cannot be written before hours of measuring, not after."""
-    files = [f for f in (options.json, options.csv) if f is not None]
+    files = [f for f in (options.json, options.csv, options.html) if f is not None]
+    if options.html == "-":
+        raise UsageError("--html - is not possible: a page is a file; give its name, such as report.html")
     if files.count("-") > 1:
         raise UsageError("--json - and --csv - both ask for standard output; give one of them a file")
     for file in files:
@@ -38,7 +40,11 @@ def publish(report: Report, options: Options, show: Callable[[Report, Console], 
     from opnorm.report.machine import to_csv, write_whole
 
     code, taken = 0, options.quiet or not report.inputs
-    for file, text in ((options.json, report.to_json), (options.csv, lambda: to_csv(report))):
+    for file, text in (
+        (options.json, report.to_json),
+        (options.csv, lambda: to_csv(report)),
+        (options.html, lambda: _page(report)),
+    ):
         if file == "-":
             taken = True
             with _pipe_may_close():
@@ -53,6 +59,12 @@ def publish(report: Report, options: Options, show: Callable[[Report, Console], 
         with _pipe_may_close():
             show(report, console_on(sys.stdout))
     return code
+
+
+def _page(report: Report) -> str:
+    from opnorm.report.html import page  # jinja2 is loaded only for a page
+
+    return page(report)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from opnorm.bound import Bound, Bracket, Evidence, tightest
@@ -156,3 +157,22 @@ class Report:
     def to_json(self) -> str:
         """JSON text; numbers round-trip, no NaN or Infinity occurs."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report as one page that needs nothing else, whole or not at all; `FileAccessError` if it cannot."""
+        from opnorm.report.html import page
+        from opnorm.report.machine import write_whole
+
+        write_whole(path, page(self))
+
+    def frame(self, backend: str | None = None) -> Any:
+        """The rows as a data frame; see `opnorm.report.frame.frame`."""
+        from opnorm.report.frame import frame
+
+        return frame(self, backend)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from opnorm.report.html.notebook import fragment
+
+        return fragment(self)

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opnorm.bound import Bracket, Evidence, Measurement
 from opnorm.errors import CheckpointError, Contradiction, FileAccessError, OpnormError, UndefinedNorm
@@ -18,6 +18,9 @@ from opnorm.linalg.rounding import down, gamma, up
 from opnorm.report.document import Beside, Finding, Row
 from opnorm.report.prefetch import Contents
 
+if TYPE_CHECKING:
+    from opnorm.report.insight import Insight
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -28,7 +31,9 @@ class Outcome:
     key: bytes = b""
 
 
-def outcome_of(entry: Entry, contents: Contents, file: int, request: Request) -> Outcome:
+def outcome_of(
+    entry: Entry, contents: Contents, file: int, request: Request, insight: Insight | None = None
+) -> Outcome:
     """Measure `entry`, of the report's input `file`; errors become rows, never exceptions."""
     row = blank(entry, file)
     if entry.status != "weight":
@@ -36,7 +41,9 @@ def outcome_of(entry: Entry, contents: Contents, file: int, request: Request) ->
     try:
         arrays = _arrays(entry, contents)
         key = _key(entry, contents)
-        measurement = measure_operator(_operator(entry, arrays), replace(request, key=key))
+        request = replace(request, key=key)
+        operator = _operator(entry, arrays)
+        measurement = measure_operator(operator, request)
     except UndefinedNorm as error:
         return Outcome(replace(row, status="undefined", reason=f"{_counts(error)} among its entries"))
     except Contradiction as error:
@@ -45,7 +52,10 @@ def outcome_of(entry: Entry, contents: Contents, file: int, request: Request) ->
         return Outcome(_refused(row, error), Finding("file-refused", str(error), row.name))
     except OpnormError as error:
         return Outcome(_refused(row, error))
-    return _beside(Outcome(_filled(row, measurement, request), key=key), entry, contents, request)
+    row = _filled(row, measurement, request)
+    if insight is not None:
+        row = insight.of_row(row, entry, arrays, operator, measurement, request)
+    return _beside(Outcome(row, key=key), entry, contents, request)
 
 
 def blank(entry: Entry, file: int) -> Row:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opnorm.errors import FileAccessError, OpnormError, UsageError
 from opnorm.layers.plan import Entry, Layer
@@ -17,8 +18,13 @@ from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint, Tensor, open_regular
 from opnorm.report.coverage import Coverage
 from opnorm.report.document import Finding, Input, Report, Row, Settings
+from opnorm.report.findings import findings_of
 from opnorm.report.prefetch import Contents, prefetched
 from opnorm.report.rows import Outcome, joined, outcome_of
+
+if TYPE_CHECKING:
+    from opnorm.report.insight import Insight
+    from opnorm.spectrum.interaction.document import Interaction
 
 Progress = Callable[[str, int, int], None]
 """Called before each layer with its path, its number and how many there are."""
@@ -47,11 +53,13 @@ class Survey:
     request: Request
     selection: Selection = field(default_factory=Selection)
     jobs: int = 1
+    insight: Insight | None = None
     inputs: list[Input] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
     interrupted: bool = False
+    interactions: list[Interaction] = field(default_factory=list)
     _seen: dict[tuple[bytes, str, tuple[int, ...]], str] = field(default_factory=dict)
     _coverage: Coverage = field(default_factory=Coverage)
 
@@ -66,11 +74,17 @@ class Survey:
             self.inputs += [Input(f.path, f.format, f.bytes, "") for f in checkpoint.files]
             try:
                 self._run(checkpoint, base, progress)
+                self._look_between(checkpoint, base)
             except KeyboardInterrupt:
                 self.complete, self.interrupted = False, True
                 return
             for index, digest in enumerate(digests):
                 self.inputs[base + index] = replace(self.inputs[base + index], sha256=digest.result())
+
+    def _look_between(self, checkpoint: Checkpoint, base: int) -> None:
+        if self.insight is not None:
+            rows = [row for row in self.rows if row.input >= base]
+            self.interactions.append(self.insight.of_model(checkpoint, rows, self.selection))
 
     def refuse(self, problem: OpnormError) -> None:
         """Note a file that could not be read; the report is then incomplete."""
@@ -82,7 +96,7 @@ class Survey:
         request = self.request
         settings = Settings(request.evidence.label, request.width, request.failure_probability, request.seed)
         findings = [*self.findings, *_optimizer_finding(self._coverage["optimizer"])]
-        return Report(
+        report = Report(
             version,
             self.complete,
             tuple(self.inputs),
@@ -90,17 +104,20 @@ class Survey:
             tuple(self.rows),
             self._coverage.to_dict(),
             tuple(findings),
+            _one(self.interactions),
         )
+        return replace(report, findings=(*report.findings, *findings_of(report)))
 
     def _run(self, checkpoint: Checkpoint, base: int, progress: Progress) -> None:
         tensors = {t.name: t for t in checkpoint.tensors}
+        insight = None if self.insight is None else self.insight.placed(checkpoint)
         layers = [self._selected(layer, tensors) for layer in checkpoint.plan]
         wanted = [layer for layer in layers if layer.entries]
         with ThreadPoolExecutor(self.jobs) as pool, _abandoned_on_interrupt(pool):
             window: list[Future[_Done]] = []
             for number, (layer, contents) in enumerate(prefetched(checkpoint, wanted, tensors, self.jobs)):
                 progress(layer.path, number, len(wanted))
-                task = _Task(layer, contents, tensors, base, self.request)
+                task = _Task(layer, contents, tensors, base, self.request, insight)
                 if self.jobs == 1:  # in this thread, so that an interrupt stops it
                     self._keep(task())
                     continue
@@ -165,9 +182,12 @@ class _Task:
     tensors: Mapping[str, Tensor]
     base: int
     request: Request
+    insight: Insight | None
 
     def __call__(self) -> _Done:
-        outcomes = [(e, outcome_of(e, self.contents, self._file(e), self.request)) for e in self.layer.entries]
+        outcomes = [
+            (e, outcome_of(e, self.contents, self._file(e), self.request, self.insight)) for e in self.layer.entries
+        ]
         return _Done(outcomes, self.tensors)
 
     def _file(self, entry: Entry) -> int:
@@ -182,6 +202,14 @@ def _abandoned_on_interrupt(pool: ThreadPoolExecutor) -> Iterator[None]:
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+def _one(parts: list[Interaction]) -> Interaction | None:
+    if not parts:
+        return None
+    from opnorm.report.insight import joined as together
+
+    return together(parts)
 
 
 def _file_digest(path: str, kind: str) -> str:

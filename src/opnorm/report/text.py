@@ -13,7 +13,7 @@ from rich.text import Text
 
 from opnorm.errors import UsageError
 from opnorm.report.display import display_name
-from opnorm.report.document import Beside, Report, Row
+from opnorm.report.document import Beside, Finding, Report, Row
 from opnorm.report.grouping import collapsed, repeated
 
 SORTS = ("file", "name", "lower", "upper", "width", "stable_rank", "seconds")
@@ -35,8 +35,24 @@ def show(report: Report, console: Console, *, sort: str = "file", top: int | Non
     if len(shown) < len(measured):
         things = "rows" if any(row.derived for row in measured) else "weights"
         console.print(Text(f"{len(measured) - len(shown)} more {things} are not shown: raise --top, or use --json"))
-    for line in summary(report):
+    for line in (*summary(report), *findings(report)):
         console.print(Text(line), soft_wrap=True)
+
+
+def findings(report: Report, most: int = 10) -> list[str]:
+    """What to look at first: serious findings and warnings, each with its code and next step."""
+    found = [f for f in report.findings if f.severity in ("serious", "warning")]
+    lines = [
+        f"{f.code} {f.severity}: {_about(f)}{display_name(f.message, 2000)}" + (f". {f.advice}" if f.advice else "")
+        for f in found[:most]
+    ]
+    if len(found) > most:
+        lines.append(f"{len(found) - most} more findings are in --json and --html")
+    return [*lines, f"opnorm explain {found[0].code} says how that is judged"] if found else []
+
+
+def _about(finding: Finding) -> str:
+    return f"{display_name(finding.row)}: " if finding.row else ""
 
 
 def sort_rows(rows: list[Row], sort: str) -> list[Row]:

@@ -110,6 +110,11 @@ class Spectrum:
     units: Units | None = None
     seconds: float = field(default=0.0, compare=False)
 
+    def __str__(self) -> str:
+        from opnorm.spectrum.text import lines
+
+        return "\n".join(lines(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Term:

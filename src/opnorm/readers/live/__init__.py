@@ -58,7 +58,7 @@ def _is_a(model: Any, name: str) -> bool:
 
 
 class ModelCheckpoint(MemoryCheckpoint):
-    """A live model; see the head of this file."""
+    """A live model; see the head of this file. calls: what the trace saw, in order; model: the module itself."""
 
     def __init__(self, model: Any, input_shape: InputShape | None = None, *, sharded: bool = False) -> None:
         stored = stored_tensors(model, sharded=sharded)
@@ -66,7 +66,9 @@ class ModelCheckpoint(MemoryCheckpoint):
         tensors = [Tensor(s.name, s.dtype, s.shape, 0 if s.first else s.nbytes) for s in stored]
         total = sum(t.nbytes for t in tensors)
         Checkpoint.__init__(self, [SourceFile(f"<{type(model).__name__}>", "memory", total)], tensors)
-        self._layers = Walk(model, stored, tensors, sizes_of(model, input_shape)).layers()
+        sizes = sizes_of(model, input_shape)
+        self.model, self.calls = model, sizes.calls
+        self._layers = Walk(model, stored, tensors, sizes).layers()
 
     @cached_property
     def plan(self) -> list[Layer]:

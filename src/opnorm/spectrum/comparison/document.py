@@ -16,7 +16,8 @@ class Change:
     base, tuned: brackets of σ₁ of either. delta: of ‖ΔW‖, which bounds by Weyl's inequality how far every singular
     value can have moved. relative: ‖ΔW‖/‖W‖. quantities: further ones by name: 'delta_frobenius',
     'delta_stable_rank', 'delta_rank', 'relative_frobenius', 'largest_shift' (max |σᵢ(tuned) − σᵢ(base)|),
-    'intruders' (top directions of the tuned layer that the base's do not have), 'rotation'.
+    'intruders' (top directions of the tuned layer that the base's do not have), 'rotation' (degrees between the top
+    singular directions of either). failure_probability: of all brackets here together.
     """
 
     name: str
@@ -31,12 +32,13 @@ class Change:
     delta: Quantity | None = None
     relative: Quantity | None = None
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    failure_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Of two inputs. base, tuned: their paths. only_base, only_tuned: rows without a partner. notes: how names were
-    matched, and what was not done.
+    matched, and what was not done. failure_probability: an upper bound on the odds that any bracket is wrong.
     """
 
     base: str
@@ -45,3 +47,4 @@ class Comparison:
     only_base: tuple[str, ...] = ()
     only_tuned: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    failure_probability: float = 0.0
