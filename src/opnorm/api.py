@@ -71,9 +71,10 @@ def measure(
     run, changed or moved. input_shape: of the model's input, without batch, such as (3, 224, 224); convolutions
     are then measured at their own sizes, else for any size. only, skip: patterns of names or module paths; `*`
     crosses dots. jobs: layers at a time. insight: also spectra, top directions and how layers feed one another
-    (a decomposition a layer). tokenizer, features, batch: a tokenizer.json, the names of the inputs, and inputs
-    of one layer (examples, …), by which directions are then told; each asks for insight. Options else as in `spectral_norm`. Raises `UsageError`, `CheckpointError`
-    or `FileAccessError` where nothing can be read; a single tensor or shard that is refused becomes a row or a finding.
+    (a decomposition a layer). tokenizer, features, batch: a tokenizer.json, the names of the inputs, and inputs of one
+    layer (examples, …), by which directions are then told; each asks for insight. Options else as in `spectral_norm`.
+    Raises `UsageError`, `CheckpointError` or `FileAccessError` where nothing can be read; a single tensor or shard
+    that is refused becomes a row or a finding.
     """
     survey = Survey(
         Request(Evidence.parse(evidence), width, seed),

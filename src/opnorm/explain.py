@@ -17,6 +17,7 @@ _SEE = {
     **dict.fromkeys(("orthogonalize", "project"), "band"),
     **dict.fromkeys(("muon", "weight decay"), "decay"),
     **dict.fromkeys(("penalization", "suggest"), "overpenalization"),
+    **dict.fromkeys(("adapter drift", "drift", "intruders"), "compare"),
     "spectral normalization": "normalize",
 }
 """Word → the page that explains it."""

@@ -84,7 +84,7 @@ def _check(paths: tuple[str, ...], terms: Terms, outputs: Outputs) -> int:
     from opnorm.cli.inputs import survey_of
     from opnorm.cli.outputs import publish, say
 
-    survey, code = survey_of(paths, terms.measuring(), terms.ceiling)
+    survey, code = survey_of(paths, terms.measuring(), terms.ceiling, terms.insight())
     try:
         report = _closer(survey.report(__version__), terms, paths)
         outputs.require_fit(report)
@@ -208,11 +208,11 @@ def _shown(
 
 def _annotate(judgement: Judgement, outputs: Outputs, terms: Terms) -> None:
     """Annotations go to standard output, or where that is taken by a report, to standard error."""
-    from opnorm.cli.outputs import _pipe_may_close
+    from opnorm.cli.outputs import pipe_may_close
     from opnorm.report.budget.github import commands
 
     if outputs.github:
         taken = "-" in (terms.options.json, terms.options.csv)
-        with _pipe_may_close():
+        with pipe_may_close():
             for line in commands(judgement, terms.budget.path):
                 click.echo(line, err=taken)

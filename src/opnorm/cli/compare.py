@@ -29,6 +29,7 @@ def compare(base: str, tuned: str, ceiling: float | None, options: Options) -> i
     from opnorm.cli.outputs import check_outputs, publish, say
     from opnorm.report.comparing import show, sort_changes
     from opnorm.report.drift import judge, show_verdicts
+    from opnorm.report.text import show_findings
 
     if ceiling is not None and not ceiling >= 0:
         raise UsageError(f"--fail-above {ceiling} is not possible: give a number of at least 0")
@@ -40,7 +41,8 @@ def compare(base: str, tuned: str, ceiling: float | None, options: Options) -> i
     report = _report(base, tuned, options)
     assert report.comparison is not None
     for finding in report.findings:
-        say(finding.message)
+        if not finding.code.startswith("ON"):
+            say(finding.message)
     codes = {f.code for f in report.findings}
     trouble = REFUSED if "file-refused" in codes else 0, CONTRADICTION if "contradiction" in codes else 0
     verdicts = None if ceiling is None else judge(report.comparison, ceiling)
@@ -48,6 +50,7 @@ def compare(base: str, tuned: str, ceiling: float | None, options: Options) -> i
 
     def shown(report: Report, console: Console) -> None:
         show(report, console, sort=sort, top=options.top)
+        show_findings(report, console)
         if verdicts is not None and ceiling is not None:
             show_verdicts(verdicts, ceiling, console)
 

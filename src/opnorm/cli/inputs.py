@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from opnorm.report.insight import Insight
 
 
-def survey_of(paths: tuple[str, ...], options: Options, ceiling: float | None = None) -> tuple[Survey, int]:
-    """The survey of all inputs that could be opened, and the gravest code of those that could not."""
+def survey_of(
+    paths: tuple[str, ...], options: Options, ceiling: float | None = None, insight: Insight | None = None
+) -> tuple[Survey, int]:
+    """The survey of all inputs that could be opened, and the gravest code of those that could not.
+
+    insight: what to look at where the options ask for none.
+    """
     request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=ceiling)
-    survey, code = Survey(request, Selection(options.only, options.skip), options.jobs, insight_of(options)), 0
+    survey, code = (
+        Survey(request, Selection(options.only, options.skip), options.jobs, insight_of(options) or insight),
+        0,
+    )
     with shown_progress(options.quiet) as progress:
         for path in paths:
             try:

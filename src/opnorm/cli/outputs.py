@@ -47,7 +47,7 @@ def publish(report: Report, options: Options, show: Callable[[Report, Console], 
     ):
         if file == "-":
             taken = True
-            with _pipe_may_close():
+            with pipe_may_close():
                 click.echo(text(), nl=False)
         elif file is not None:
             try:
@@ -56,7 +56,7 @@ def publish(report: Report, options: Options, show: Callable[[Report, Console], 
                 say(str(error))
                 code = ACCESS
     if not taken:
-        with _pipe_may_close():
+        with pipe_may_close():
             show(report, console_on(sys.stdout))
     return code
 
@@ -68,7 +68,7 @@ def _page(report: Report) -> str:
 
 
 @contextmanager
-def _pipe_may_close() -> Iterator[None]:
+def pipe_may_close() -> Iterator[None]:
     """A reader that has seen enough (`| head`) is no error, and must not change the exit code."""
     try:
         yield

@@ -13,6 +13,7 @@ from opnorm.errors import UsageError
 if TYPE_CHECKING:
     from opnorm.report.budget.baseline import Baseline
     from opnorm.report.budget.budget import Budget
+    from opnorm.report.insight import Insight
 
 _BASELINE_WIDTH, _NARROWEST = 1e-3, 1e-6
 """Relative width at which a baseline is written, and the narrowest that a drift asks for by itself."""
@@ -56,9 +57,16 @@ class Terms:
     def measuring(self) -> Options:
         """The options with what the budget needs to be measured."""
         evidence = max(self.evidence, self.budget.evidence(Evidence.ESTIMATE))
-        insight = True if self.budget.needs_spectrum else self.options.insight
         width = min(self.options.width, self._width())
-        return replace(self.options, evidence=evidence.label, insight=insight, width=width)
+        return replace(self.options, evidence=evidence.label, width=width)
+
+    def insight(self) -> Insight | None:
+        """The spectra that the budget limits."""
+        if not self.budget.needs_spectrum:
+            return None
+        from opnorm.report.budget.spectra import Spectra
+
+        return Spectra(budget=self.budget)
 
     def _width(self) -> float:
         """A tenth of the least drift allowed, within reason: two brackets wider than a drift cannot tell of it."""

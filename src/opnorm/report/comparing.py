@@ -16,7 +16,7 @@ from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint
 from opnorm.report.display import display_name
 from opnorm.report.document import Finding, Report
-from opnorm.report.survey import Progress, Selection, Survey
+from opnorm.report.survey import Progress, Selection, Survey, with_findings
 from opnorm.report.text import number
 from opnorm.spectrum.comparison import compare
 from opnorm.spectrum.comparison.document import Change, Comparison
@@ -71,7 +71,7 @@ def comparison_report(
         survey.findings.append(Finding(code, str(error), name))
 
     found = compare(base, tuned, request, selection, progress, jobs, told)
-    return replace(survey.report(version), comparison=found)
+    return with_findings(replace(survey.report(version), comparison=found))
 
 
 def sort_changes(changes: tuple[Change, ...], sort: str) -> list[Change]:

@@ -121,8 +121,9 @@ class Report:
 
     @property
     def failure_probability(self) -> float:
-        """An upper bound on the probability that any number here is wrong: the rows' sum."""
-        return math.fsum(row.failure_probability for row in self.rows)
+        """An upper bound on the probability that any bound here is wrong: the sum of all."""
+        compared = 0.0 if self.comparison is None else self.comparison.failure_probability
+        return math.fsum((compared, *(row.failure_probability for row in self.rows)))
 
     def __getitem__(self, name: str) -> Row:
         """The row called `name`, or the one measured row below the module path `name`."""

@@ -106,7 +106,7 @@ class Survey:
             tuple(findings),
             _one(self.interactions),
         )
-        return replace(report, findings=(*report.findings, *findings_of(report)))
+        return with_findings(report)
 
     def _run(self, checkpoint: Checkpoint, base: int, progress: Progress) -> None:
         tensors = {t.name: t for t in checkpoint.tensors}
@@ -202,6 +202,11 @@ def _abandoned_on_interrupt(pool: ThreadPoolExecutor) -> Iterator[None]:
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+def with_findings(report: Report) -> Report:
+    """The report with what its own numbers say."""
+    return replace(report, findings=(*report.findings, *findings_of(report)))
 
 
 def _one(parts: list[Interaction]) -> Interaction | None:

@@ -35,12 +35,18 @@ def show(report: Report, console: Console, *, sort: str = "file", top: int | Non
     if len(shown) < len(measured):
         things = "rows" if any(row.derived for row in measured) else "weights"
         console.print(Text(f"{len(measured) - len(shown)} more {things} are not shown: raise --top, or use --json"))
-    for line in (*summary(report), *findings(report)):
+    for line in summary(report):
+        console.print(Text(line), soft_wrap=True)
+    show_findings(report, console)
+
+
+def show_findings(report: Report, console: Console) -> None:
+    """Print what to look at first: serious findings and warnings, each with its code and next step."""
+    for line in _findings(report):
         console.print(Text(line), soft_wrap=True)
 
 
-def findings(report: Report, most: int = 10) -> list[str]:
-    """What to look at first: serious findings and warnings, each with its code and next step."""
+def _findings(report: Report, most: int = 5) -> list[str]:
     found = [f for f in report.findings if f.severity in ("serious", "warning")]
     lines = [
         f"{f.code} {f.severity}: {_about(f)}{display_name(f.message, 2000)}" + (f". {f.advice}" if f.advice else "")

@@ -37,7 +37,7 @@ def of_thin(operator: ThinProduct) -> Values | None:
     known = min(count, len(found.sigma))
     sigma, lower, upper = (_padded(part[:known], count) for part in (found.sigma, found.lower, found.upper))
     resolution = float(upper[lower == 0].max(initial=0.0))
-    values = Values(sigma, "thin", lower, upper, resolution)
+    values = Values(np.where(lower == 0, 0.0, sigma), "thin", lower, upper, resolution)
     return values.scaled(abs(operator.factor)).scaled(1 / math.sqrt(operator.root)).times(first + second)
 
 

@@ -112,10 +112,10 @@ def _of_gram(gram: Gram, request: Request, epsilon: float, *, dense: bool) -> tu
 
 
 def _enclosed(found: Enclosure, method: str, epsilon: float, *, dense: bool) -> Values:
-    """The resolution is the upper end of what may be 0."""
-    hidden = found.upper[found.lower == 0]
-    resolution = float(hidden.max(initial=0.0))
-    return Values(found.sigma, method, found.lower, found.upper, resolution, epsilon, dense)
+    """What may be 0 is given as 0, and what it may be at most is the resolution: as computed it is noise."""
+    hidden = found.lower == 0
+    resolution = float(found.upper[hidden].max(initial=0.0))
+    return Values(np.where(hidden, 0.0, found.sigma), method, found.lower, found.upper, resolution, epsilon, dense)
 
 
 def _worth_refining(wide: StoredMatrix, found: Values, lowest: Float64 | None, request: Request) -> bool:

@@ -1,4 +1,5 @@
-// Singular directions in the reader's own terms: coordinates as bars to either side, filters as pictures.
+// Singular directions in the reader's own terms: coordinates as bars to either side, filters as pictures. Blanks of a
+// token are shown.
 const SIDES = { input: "what excites it", output: "what it writes" };
 
 function directionsPart(directions) {
@@ -12,26 +13,23 @@ function direction(d) {
   return el("article", { class: "direction" },
     el("h4", {}, `${d.rank + 1}. ${SIDES[d.side] || shown(d.side, 20)}`, el("span", { class: "small" }, ` σ ≈ ${figure(d.sigma)} · ${shown(d.kind, 20)}`,
       isNumber(d.concentration) && [" · ", term("concentration", "concentration"), ` ${figure(d.concentration, 2)}`])),
-    terms.length > 0 && termBars(terms), d.pictures.length > 0 && el("div", { class: "pictures" }, d.pictures.map(picture)),
+    terms.length > 0 && termBars(terms, d.kind), d.pictures.length > 0 && el("div", { class: "pictures" }, d.pictures.map(picture)),
     d.note && el("p", { class: "small" }, shown(d.note, 400)));
 }
 
-function termBars(terms) {
+function termBars(terms, kind) {
   const most = Math.max(...terms.map((t) => Math.abs(t.weight)), 1e-300);
   const width = 150;
   return el("table", { class: "terms" }, el("thead", { class: "unseen" }, el("tr", {}, ["coordinate", "weight", "bar"].map((t) => el("th", { scope: "col" }, t)))),
     el("tbody", {}, terms.map((t) => {
       const w = (width / 2 - 2) * (Math.abs(t.weight) / most);
-      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "token", title: `index ${t.index}` }, tokenText(t.label))),
+      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "token", title: `index ${t.index}` }, kind === "tokens" ? shown(t.label, 48).replaceAll(" ", "␣") : shown(t.label, 48))),
         el("td", { class: "number" }, figure(t.weight, 3)),
         el("td", {}, svg("svg", { class: "bars", viewBox: `0 0 ${width} 10`, width, height: 10, "aria-hidden": "true" },
           svg("line", { class: "axis", x1: width / 2, x2: width / 2, y1: 0, y2: 10 }),
           svg("rect", { class: t.weight < 0 ? "minus" : "plus", x: t.weight < 0 ? width / 2 - w : width / 2, y: 1, width: w, height: 8 }))));
     })));
 }
-
-// Blanks of a token are shown.
-const tokenText = (label) => shown(label, 48).replaceAll(" ", "␣");
 
 function picture(p) {
   const scale = clamp(Math.floor(96 / Math.max(p.height, p.width, 1)), 1, 24);

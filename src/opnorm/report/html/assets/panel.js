@@ -41,7 +41,7 @@ function panelHead(row) {
       button("Next", () => step(1), { id: "next", disabled: at < 0 || at >= order.length - 1 }),
       button("Close", () => $("panel").close(), { id: "close" })),
     el("h2", { id: "panel-title", class: "path", tabindex: -1 }, shown(row.name, 400)),
-    el("p", { class: "panel-kind" }, kindLabel(row.kind), " ", shown(row.operator, 200)),
+    el("p", { class: "panel-kind" }, kindLabel(row.kind), " ", shown(row.operator.startsWith(`${row.kind} `) ? row.operator.slice(row.kind.length + 1) : row.operator, 200)),
     row.status === "measured"
       ? el("p", { class: "panel-norm" }, el("span", { class: "value" }, rowBracket(row)), " ", badge(row.evidence), " ", term("norm", "spectral norm σ₁"))
       : el("p", { class: "panel-norm" }, statusLabel(row), " ", shown(row.reason, 600)));

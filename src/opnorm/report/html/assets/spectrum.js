@@ -41,7 +41,7 @@ function densityChart(spectrum) {
   const x = linear(edges[0], edges.at(-1), BOX.left + 6, BOX.width - BOX.right);
   const y = linear(0, peak * 1.08, BOX.height - BOX.bottom, BOX.top);
   const base = BOX.height - BOX.bottom;
-  const whole = niceTicks(edges[0], edges.at(-1), 6);
+  const whole = logTicks(10 ** edges[0], 10 ** edges.at(-1)).map(Math.log10);
   const { chart, marks } = framed(`Density of singular values between ${figure(10 ** edges[0])} and ${figure(10 ** edges.at(-1))}, ${density.method}`, BOX, x, y, [], niceTicks(0, peak * 1.08, 4), "singular value", "share in bin");
   whole.forEach((t) => marks.append(svg("g", { class: "grid x" }, svg("line", { x1: x(t), x2: x(t), y1: base, y2: base + 4 }),
     svg("text", { x: x(t), y: base + 18, "text-anchor": "middle" }, tickText(Number((10 ** t).toPrecision(2)))))));
