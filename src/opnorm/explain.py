@@ -18,6 +18,10 @@ _SEE = {
     **dict.fromkeys(("muon", "weight decay"), "decay"),
     **dict.fromkeys(("penalization", "suggest"), "overpenalization"),
     **dict.fromkeys(("adapter drift", "drift", "intruders"), "compare"),
+    **dict.fromkeys(("svd", "effective_rank", "participation_ratio", "condition", "nuclear", "density"), "spectrum"),
+    **dict.fromkeys(("outliers", "marchenko-pastur"), "noise"),
+    **dict.fromkeys(("alpha", "alpha_weighted"), "tail"),
+    "baseline": "budget",
     "spectral normalization": "normalize",
 }
 """Word → the page that explains it."""

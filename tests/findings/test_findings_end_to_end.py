@@ -113,7 +113,7 @@ def test_tuning_is_silent_a_layer_run_away_is_not_and_strangers_are_told():
 
 def test_a_new_direction_is_noted():
     """Of 0.4 times σ₁, in outputs that the base never reached."""
-    base, wide = trained_like(), "block.2.up.weight"
+    base, wide = trained_like(decay=0.6), "block.2.up.weight"
     u, s, vt = np.linalg.svd(base[wide])
     update = 0.4 * s[0] * np.outer(u[:, -1], vt[-1])
     assert codes(compared(base, {**base, wide: base[wide] + update.astype(np.float32)})) == [("ON114", wide)]

@@ -173,6 +173,11 @@ def comparison(rows: list[Row]) -> Comparison:
                       ("lora.A",), ("The prefix 'model.' was left out to match names.",))  # fmt: skip
 
 
+def compared() -> Report:
+    """Two models and nothing else, as `opnorm compare` gives it."""
+    return made([], comparison=comparison([r for r in full(24).rows if r.name != "guess.weight"]))
+
+
 def findings() -> tuple[Finding, ...]:
     return (
         Finding("ON103", "σ₁²/‖W‖²_F is 0.93: one direction carries the norm.", "encoder.layer.0.mlp.up.weight",

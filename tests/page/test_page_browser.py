@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 from page_browser import expect, missing
-from page_reports import full, hostile, made, plain
+from page_reports import compared, full, hostile, made, plain
 
 from opnorm.report.document import Row
 from opnorm.report.html import page
@@ -220,6 +220,31 @@ def test_hostile_names_are_only_text(opened):
         view.locator("#download").click()
     found = json.loads(waiting.value.path().read_text(encoding="utf-8"))
     assert [r["name"] for r in found["rows"]] == [r.name for r in report.rows]
+
+
+def test_what_changed(opened):
+    report = compared()
+    view = opened(page(report))
+    assert view.locator("#skyline, #table").count() == 0
+    table = view.get_by_role("table", name="Changed layers")
+    drifts = {c.tuned_name: c.relative.value for c in report.comparison.changes if c.relative}
+    worst = max(drifts, key=lambda n: drifts[n])
+    first = table.locator("tbody button.open").first
+    assert first.inner_text() == worst
+    first.click()
+    text = view.locator("#panel").inner_text()
+    assert worst in text
+    assert "ΔW stable rank" in text
+    view.keyboard.press("Escape")
+    assert view.locator("dialog[open]").count() == 0
+    grown = view.locator("#compare g.growth").evaluate_all("gs => gs.map(g => g.className.baseVal.split(' ')[1])")
+    wanted = [c for c in report.comparison.changes if c.status == "changed" and c.base.upper > 0]
+    truth = [
+        "grew" if c.tuned.lower > c.base.upper else "shrank" if c.tuned.upper < c.base.lower else "unclear"
+        for c in wanted
+    ]
+    assert grown == truth
+    assert "Only in the base: 1" in view.locator("#compare").inner_text()
 
 
 def test_a_phone_needs_no_sideways_scrolling(opened):

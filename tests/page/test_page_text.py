@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from page_reports import HOSTILE, directions, empty, full, hostile, made, plain, row, spectrum
+from page_reports import HOSTILE, compared, directions, empty, full, hostile, made, plain, row, spectrum
 
 from opnorm.errors import UsageError
 from opnorm.report.document import Report
@@ -69,7 +69,9 @@ def same(report: Report) -> dict:
 
 
 @pytest.mark.parametrize(
-    "report", [full(), hostile(), empty(), full(12, detail=False)], ids=["full", "hostile", "empty", "light"]
+    "report",
+    [full(), hostile(), empty(), compared(), full(12, detail=False)],
+    ids=["full", "hostile", "empty", "two", "light"],
 )
 def test_the_embedded_json_is_the_report_to_the_last_digit(report):
     assert embedded(page(report)) == same(report)
@@ -84,7 +86,7 @@ def test_columns_lose_nothing(value):
     )
 
 
-@pytest.mark.parametrize("report", [full(), hostile(), empty()], ids=["full", "hostile", "empty"])
+@pytest.mark.parametrize("report", [full(), hostile(), empty(), compared()], ids=["full", "hostile", "empty", "two"])
 def test_well_formed_and_of_known_elements(report):
     text = page(report, 6.0)
     parsed = Strict(text)
@@ -261,6 +263,9 @@ def test_the_verdict_says_what_is_wrong():
     assert "1 serious finding, 1 warning and 2 weights without a number." in page(full())
     assert "This report is incomplete." in page(replace(full(), complete=False))
     assert "9 of 42 weights exceed the ceiling of 6; 3 cannot be decided." in page(full(), 6.0)
+    counts = re.search(r"(\d+) of (\d+) layers changed, at most by 0\.\d+–0\.\d+ of its norm", page(compared()))
+    assert counts
+    assert int(counts[2]) - int(counts[1]) == 2
     assert "The one weight lies within the ceiling of 1e+09" in page(made([row_of(0)]), 1e9)
 
 

@@ -55,7 +55,7 @@ class ThinProduct(Product):
             )
         super().__init__(left.T, right)
         self.factor, self.root = float(factor), root
-        self._factors = (left, right)
+        self.factors = (left, right)
 
     @property
     def gain(self) -> float:
@@ -89,13 +89,13 @@ class ThinProduct(Product):
 
     def own_bounds(self, request: Request) -> Found | None:
         """From the cores; joined by the general plan where they are too coarse. None for black boxes."""
-        if 0 in self.shape or any(f.rounding is None for f in _checked(self._factors)):
+        if 0 in self.shape or any(f.rounding is None for f in _checked(self.factors)):
             return None
-        (left, left_exponent), (right, right_exponent) = (centered(f) for f in self._factors)
+        (left, left_exponent), (right, right_exponent) = (centered(f) for f in self.factors)
         exponent, product = left_exponent + right_exponent, Product(left.T, right)
         if product.rounding is not None and product.rounding.norm == 0:
             return Found((proved("lower", 0.0, "zero"), proved("upper", 0.0, "zero")), "zero", 1)
-        core = _core(left, right)
+        core = core_of(left, right)
         bounds = core.bounds()
         found = Found(bounds, METHOD, 1, frobenius=core.frobenius(product.shape))
         if relative_width(bounds) > request.width:
@@ -136,7 +136,8 @@ class _Core:
         return math.sqrt(trace) if len(self.matrix) * self.error <= gamma(math.prod(shape)) * trace else None
 
 
-def _core(left: LinearOperator, right: LinearOperator) -> _Core:
+def core_of(left: LinearOperator, right: LinearOperator) -> _Core:
+    """The core of AᵀB, from the Gram matrices of its factors."""
     a, b = gram_matrix(left), gram_matrix(right)
     size = len(a.matrix)
     values, vectors = np.linalg.eigh(a.matrix)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from opnorm.bound import Bracket, Measurement
 from opnorm.errors import OpnormError
-from opnorm.layers.plan import Arrays, Entry
+from opnorm.layers.plan import Arrays, Entry, Part
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint
@@ -42,7 +42,8 @@ class Insight:
     ) -> Row:
         """The row with its spectrum and directions."""
         try:
-            spectrum = spectrum_of(operator, found, request)
+            turned = isinstance(entry.part, Part) and entry.part.transposed
+            spectrum = spectrum_of(operator, found, request, transposed=turned)
             directions = directions_of(entry, arrays, self.labels, _SHOWN)
         except OpnormError as error:
             return replace(row, reason="; ".join(filter(None, (row.reason, f"not looked into: {error}"))))

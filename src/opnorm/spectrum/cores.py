@@ -15,14 +15,14 @@ import math
 import numpy as np
 
 from opnorm.linalg.centering import centered
-from opnorm.linalg.thin import ThinProduct, _core
+from opnorm.linalg.thin import ThinProduct, core_of
 from opnorm.spectrum.enclosure import from_eigenpairs
 from opnorm.spectrum.values import Values, zeros
 
 
 def of_thin(operator: ThinProduct) -> Values | None:
     """The values of factor·AᵀB/√root; None where the factors' rounding is unknown or the core is degenerate."""
-    left, right = operator._factors
+    left, right = operator.factors
     if left.rounding is None or right.rounding is None:
         return None
     count = min(operator.shape)
@@ -30,7 +30,7 @@ def of_thin(operator: ThinProduct) -> Values | None:
     rounding = (left.T @ right).rounding
     if rounding is None or rounding.norm == 0:
         return zeros(count)
-    core = _core(left, right)
+    core = core_of(left, right)
     found = from_eigenpairs(core.matrix, core.error, *np.linalg.eigh(core.matrix))
     if found is None:
         return None

@@ -5,12 +5,12 @@ and n grow together (V. A. Marchenko and L. A. Pastur, 1967); a value above s(�
 unknown. It is taken from the median, which few large values cannot move: with μ_β the median of the law of ratio β =
 m/n ≤ 1,
 
-    s = median σ / √(n μ_β)          (M. Gavish and D. L. Donoho, *IEEE Trans. Inform. Theory* 60 (2014) 5040, section
-    III-E).
+    s = median σ / √(n μ_β)          (M. Gavish and D. L. Donoho, *IEEE Trans. Inform. Theory* 60 (2014) 5040).
 
 Half of all values being signal breaks it; a share r of large ones makes it the quantile ½/(1 − r) of the noise, so
-that s comes out too large and the count of outliers too small, never the other way. Dividing the spread of the values
-by a Gaussian's quartiles and leaving out √n, as a popular tool does, is not this edge at all.
+that s comes out too large (by 1, 6 and 12 % for r = 0.01, 0.05 and 0.1 of a square matrix) and the count of outliers
+too small, never the other way. Dividing the spread of the values by a Gaussian's quartiles and leaving out √n, as a
+popular tool does, is not this edge at all.
 
 Guarantee: the scale, and so the edge, is an ESTIMATE; the number of values above the edge as given is PROVED
 (`opnorm.spectrum.outliers`). Cost: a median.

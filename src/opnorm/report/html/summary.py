@@ -10,6 +10,7 @@ from itertools import groupby
 from opnorm.report.display import display_name
 from opnorm.report.document import Finding, Report, Row
 from opnorm.report.html.figures import figure, quantity, row_bracket
+from opnorm.spectrum.comparison.document import Change, Comparison
 
 SEVERITIES = ("serious", "warning", "note")
 _SAID = {"estimate": "estimated"}
@@ -95,8 +96,7 @@ def _norms(report: Report, ceiling: float | None) -> str:
     rows = measured(report)
     top = largest(r for r in rows if not r.derived) or largest(rows)
     if top is None:
-        compared = report.comparison
-        return f"{_count(len(compared.changes), 'layer')} compared." if compared else "Nothing could be measured."
+        return _moved(report.comparison) if report.comparison else "Nothing could be measured."
     weights = sum(not r.derived for r in rows)
     what = _count(weights, "weight") if weights else _count(len(rows), "operator")
     if ceiling is None:
@@ -108,6 +108,25 @@ def _norms(report: Report, ceiling: float | None) -> str:
         return f"{within} the ceiling of {ceiling:g}; the largest norm is {row_bracket(top)}, {_told(top)}."
     open_ = f"; {unsure} cannot be decided" if unsure else ""
     return f"{over} of {_count(len(found), 'weight')} exceed the ceiling of {ceiling:g}{open_}."
+
+
+def _moved(comparison: Comparison) -> str:
+    changed = [c for c in comparison.changes if c.status == "changed"]
+    if not changed:
+        return f"None of {_count(len(comparison.changes), 'layer')} changed."
+    most = _most_moved(comparison)
+    moved = f", at most by {quantity(most.relative)} of its norm" if most else ""
+    return f"{len(changed):,} of {_count(len(comparison.changes), 'layer')} changed{moved}."
+
+
+def _most_moved(comparison: Comparison) -> Change | None:
+    moved = [(drift, c) for c in comparison.changes if (drift := _drift(c)) is not None]
+    return max(moved, key=lambda pair: pair[0])[1] if moved else None
+
+
+def _drift(change: Change) -> float | None:
+    found = change.relative
+    return None if found is None else next((v for v in (found.value, found.upper) if v is not None), None)
 
 
 def _told(row: Row) -> str:
@@ -141,7 +160,35 @@ def _count(number: int, thing: str) -> str:
 
 def numbers(report: Report, ceiling: float | None) -> list[Number]:
     """The three numbers."""
+    if report.comparison is not None and not report.rows:
+        return _of_changes(report.comparison)
     return [_largest(report), _evidence(report), _third(report, ceiling)]
+
+
+def _of_changes(comparison: Comparison) -> list[Number]:
+    counts = Counter(c.status for c in comparison.changes)
+    bounded = [c.relative for c in comparison.changes if c.status == "changed" and c.relative is not None]
+    proved = sum(q.evidence == "proved" for q in bounded)
+    rest = ", ".join(f"{n:,} {'of another shape' if s == 'shape' else s}" for s, n in counts.items() if s != "changed")
+    unmatched = len(comparison.only_base) + len(comparison.only_tuned)
+    also = f"{unmatched:,} without a partner" if unmatched else ""
+    return [
+        _largest_change(comparison),
+        Number(
+            f"{counts['changed']:,} of {counts.total():,}", "layers changed", "; ".join(s for s in (rest, also) if s)
+        ),
+        Number(f"{proved:,} of {len(bounded):,}", "changes proved", _odds(comparison.failure_probability)),
+    ]
+
+
+def _largest_change(comparison: Comparison) -> Number:
+    most = _most_moved(comparison)
+    name = "no layer changed" if most is None else display_name(most.tuned_name, 60)
+    return Number(quantity(most.relative if most else None), "largest relative change ‖ΔW‖/‖W‖", name)
+
+
+def _odds(odds: float) -> str:
+    return f"all hold together but with probability ≤ {figure(odds, 1, 1)}" if odds else ""
 
 
 def _largest(report: Report) -> Number:
@@ -157,8 +204,7 @@ def _evidence(report: Report) -> Number:
     best = next((k for k in ("proved", "probable", "estimate") if kinds[k]), "proved")
     total = kinds.total()
     rest = ", ".join(f"{n:,} {_SAID.get(kind, kind)}" for kind, n in kinds.most_common() if kind != best)
-    odds = report.failure_probability
-    risk = f"all hold together but with probability ≤ {figure(odds, 1, 1)}" if odds else ""
+    risk = _odds(report.failure_probability)
     below = "; ".join(s for s in (rest, risk) if s) or ("rounding errors included" if best == "proved" else "")
     if not total:
         return Number("–", "norms proved", "")
@@ -167,10 +213,7 @@ def _evidence(report: Report) -> Number:
 
 def _third(report: Report, ceiling: float | None) -> Number:
     if report.comparison is not None:
-        changed = [c for c in report.comparison.changes if c.relative is not None and c.relative.value is not None]
-        top = max(changed, key=lambda c: c.relative.value if c.relative and c.relative.value else 0.0, default=None)
-        name = "no layer changed" if top is None else display_name(top.tuned_name, 60)
-        return Number(quantity(top.relative if top else None), "largest relative change ‖ΔW‖/‖W‖", name)
+        return _largest_change(report.comparison)
     if ceiling is not None:
         found = held(report, ceiling)
         return Number(f"{found.count(False):,}", f"over the ceiling of {ceiling:g}", f"of {len(found):,} weights")

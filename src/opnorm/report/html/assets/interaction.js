@@ -63,18 +63,21 @@ function trackNode(chart, order, at, name, node, interaction) {
   tellAt(node, el("p", {}, path(name, 70)), el("p", { class: "small" }, `writes for ${own.filter((l) => l.first === name).length}, reads from ${own.filter((l) => l.second === name).length}`));
 }
 
+// Every name here is a weight's: the word is left out.
+const brief = (name) => shown(name.replace(/\.weight$/, ""), 48);
+
 function pairs(links) {
   const columns = [
-    { key: "first", title: "writes", value: (l) => l.first, cell: (l, here) => el("button", { type: "button", class: "open path", tabindex: here ? 0 : -1 }, shown(l.first, 56)) },
-    { key: "second", title: "reads", value: (l) => l.second, cell: (l) => path(l.second, 56) },
-    { key: "through", title: "through", value: (l) => l.through, cell: (l) => shown(l.through, 40) || "–" },
+    { key: "first", title: "writes", value: (l) => l.first, cell: (l, here) => el("button", { type: "button", class: "open path", tabindex: here ? 0 : -1 }, brief(l.first)) },
+    { key: "second", title: "reads", value: (l) => l.second, cell: (l) => el("span", { class: "path" }, brief(l.second)) },
+    { key: "through", title: "through", value: (l) => l.through, cell: (l) => shown(l.through, 28) || "–" },
     { key: "alignment", title: "alignment", term: "alignment", number: true, value: (l) => l.alignment, cell: (l) => figure(l.alignment, 2) },
-    { key: "overlap", title: "overlap", term: "overlap", number: true, value: (l) => l.overlap, cell: (l) => [meter(l.overlap, l.chance, `overlap ${figure(l.overlap, 2)}, chance ${figure(l.chance, 2)}`), ` ${figure(l.overlap, 2)}`] },
+    { key: "overlap", title: "overlap", term: "overlap", number: true, value: (l) => l.overlap, cell: (l) => [meter(l.overlap, l.chance, `overlap ${figure(l.overlap, 2)}, chance ${figure(l.chance, 2)}`, 56), ` ${figure(l.overlap, 2)}`] },
     { key: "times", title: "× chance", term: "chance", number: true, value: above, cell: (l) => figure(l.overlap / (l.chance || 1), 2) },
     { key: "gain", title: "gain ‖W₂W₁‖", term: "gain", number: true, value: (l) => l.gain.value ?? l.gain.upper, cell: (l) => quantityText(l.gain) },
     { key: "looseness", title: "looseness", term: "looseness", number: true, value: (l) => l.looseness, cell: (l) => `${figure(l.looseness, 3)}×` },
   ];
-  const host = el("div", {});
+  const host = el("div", { class: "narrow" });
   grid({ host, label: "Links between layers", columns, rows: links, sort: { key: "times", down: true }, tall: 380, open: (l) => PLACES.has(l.first) && openPanel(PLACES.get(l.first)) });
   return host;
 }

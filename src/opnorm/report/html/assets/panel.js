@@ -8,7 +8,10 @@ async function neighbors(name) {
     const interaction = await block("interaction");
     LINKS.of = new Map();
     for (const link of interaction ? interaction.links : []) {
-      for (const side of [link.first, link.second]) LINKS.of.set(side, [...(LINKS.of.get(side) || []), link]);
+      for (const side of new Set([link.first, link.second])) {
+        if (!LINKS.of.has(side)) LINKS.of.set(side, []);
+        LINKS.of.get(side).push(link);
+      }
     }
   }
   return LINKS.of.get(name) || [];
@@ -31,7 +34,7 @@ async function openPanel(index) {
 }
 
 function panelHead(row) {
-  const order = GRID.view.order();
+  const order = GRID.view ? GRID.view.order() : [];
   const at = order.indexOf(row);
   const step = (by) => { const next = order[at + by]; if (next) openPanel(next.index).then(() => $(by > 0 ? "next" : "previous").focus()); };
   return el("header", {},
@@ -102,7 +105,7 @@ function startPanel() {
   dialog.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, select, .scroll")) return;
     const key = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
-    if (key && !$(key).disabled) { event.preventDefault(); $(key).click(); }
+    if (key && $(key) && !$(key).disabled) { event.preventDefault(); $(key).click(); }
   });
   const follow = () => {
     const match = /^#layer=(\d{1,9})$/.exec(location.hash);

@@ -33,7 +33,7 @@ async function start() {
   for (const node of document.querySelectorAll(".live")) node.hidden = false;
   for (const node of document.querySelectorAll("#old, .still")) node.hidden = true;
   document.documentElement.dataset.ready = "rows";
-  startTable();
+  if ($("table")) startTable();
   startSkyline();
   watchTerms();
   startPanel();
