@@ -96,6 +96,14 @@ def test_the_boundary_of_a_tie(off, found):
     assert codes(report_of(table, head), Thresholds(tied_within=0.05)) == [("ON107", "lm_head.weight")]
 
 
+def test_equal_bytes_in_either_order_and_other_models_are_no_broken_tie():
+    ranks = {"stable_rank": (3.0, 3.0), "shape": (300, 32), "frobenius": 2.0}
+    head, table = row("lm_head.weight", **ranks), row("embed.weight", kind="embedding", **ranks)
+    assert codes(report_of(head, table)) == [("ON107", "lm_head.weight")]
+    assert codes(report_of(head, replace(table, reason="the same bytes as lm_head.weight"))) == []
+    assert codes(report_of(head, replace(table, input=1))) == []
+
+
 def test_a_tie_that_the_configuration_asks_for_is_serious():
     head = row("lm_head.weight", reason=f"{SAID} embed.weight")
     assert only(report_of(head)).severity == "serious"

@@ -98,6 +98,19 @@ def test_a_wide_bracket_makes_no_finding():
     assert codes(report_of(*rows)) == []
 
 
+def test_a_wide_bracket_makes_nothing_vanish():
+    low = row("block.9.weight", sigma=0.05, width=9.0)
+    assert codes(report_of(*peers(1, 1, 1, 1), low)) == []
+    wide = [row(f"block.{i}.weight", sigma=0.5, width=9.0) for i in range(4)]
+    assert codes(report_of(*wide, row("block.9.weight", sigma=0.06))) == []
+    assert codes(report_of(*wide, row("block.9.weight", sigma=0.04))) == [("ON103", "block.9.weight")]
+
+
+def test_the_median_is_that_of_the_others():
+    rows = report_of(*peers(1, 100, 100), row("block.9.weight", sigma=5.0))
+    assert ("ON103", "block.9.weight") in codes(rows, Thresholds(spread=1.0))
+
+
 def test_the_ratio_is_configurable():
     rows = report_of(*peers(1, 1, 1, 1), row("block.9.weight", sigma=5.0))
     assert codes(rows, Thresholds(peer_ratio=4.9)) == [("ON102", "block.9.weight")]
@@ -142,6 +155,32 @@ def test_a_layer_alone_is_compared_with_initialization():
 def test_models_of_one_report_are_no_peers():
     small, large = peers(1, 1, 1, 1), [replace(r, input=1) for r in peers(50, 50, 50, 50)]
     assert codes(report_of(*small, *large)) == []
+    names = iter("abcdefgh")
+    rows = [replace(r, name=f"{next(names)}.weight") for r in (*small, *large)]  # peers by shape, not by role
+    assert codes(report_of(*rows)) == []
+
+
+def test_initial_edges_know_how_a_kernel_is_laid_out():
+    def one(kind, operator, shape, sigma):
+        return [c for c, _ in codes(report_of(replace(row(kind=kind, shape=shape, sigma=sigma), operator=operator)))]
+
+    edge = 100 * math.sqrt(2)
+    for kind, operator, shape, ratio in (
+        ("convolution", "conv 256x16x3x3", (256, 16, 3, 3), 16),
+        ("convolution", "conv 256x1x3x3, groups 256, any input size", (256, 1, 3, 3), 1),
+        ("convolution", "conv 256x4x3x3, groups 4", (256, 4, 3, 3), 16),
+        ("transposed convolution", "transposed conv 16x256x2x2", (16, 256, 2, 2), 16),
+        ("transposed convolution", "transposed conv 16x64x2x2, groups 4", (16, 64, 2, 2), 16),
+        ("linear", "dense 256x16 (stored transposed)", (16, 256), 16),
+    ):
+        top = edge * (1 + math.sqrt(ratio))
+        assert one(kind, operator, shape, top * 0.99) == [], operator
+        assert one(kind, operator, shape, top * 1.01) == ["ON102"], operator
+
+
+def test_scales_of_normalizations_have_no_peers():
+    rows = [row(f"bn.{i}.weight", sigma=s, kind="batch norm") for i, s in enumerate((1, 1, 1, 1, 1e3))]
+    assert codes(report_of(*rows)) == []
 
 
 def test_many_rows_of_one_code_are_counted():

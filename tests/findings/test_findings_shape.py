@@ -100,6 +100,13 @@ def test_without_a_spectrum_a_spike_follows_from_the_stable_rank():
     assert codes(weak) == []
 
 
+@pytest.mark.parametrize(("rank", "found"), [(1.0401, False), (1.0399, True)])
+def test_the_boundary_of_a_spike_by_its_stable_rank(rank, found):
+    """Two singular values, 5 and 1, have a stable rank of 1.04."""
+    report = report_of(row(stable_rank=(1.0, rank)))
+    assert codes(report) == ([("ON105", "fc.weight")] if found else [])
+
+
 def test_small_sides_and_tables_have_no_spike():
     rng = np.random.default_rng(0)
     pair = np.outer([1.0, -1.0], rng.standard_normal(64)).astype(np.float32)  # a classifier of two classes

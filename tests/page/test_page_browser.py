@@ -6,11 +6,9 @@ import json
 import random
 import re
 from functools import cache
-from importlib.resources import files
-from importlib.util import find_spec
 
 import pytest
-from page_browser import expect, missing
+from page_browser import expect
 from page_reports import compared, full, hostile, made, plain
 
 from opnorm.report.document import Row
@@ -279,35 +277,3 @@ def test_a_browser_without_decompression_says_so(browser, tmp_path):
 def test_reduced_motion_is_respected(opened):
     view = opened(_full(), "#layer=2", reduced_motion="reduce")
     assert view.evaluate("getComputedStyle(document.querySelector('dialog')).animationName") == "none"
-
-
-def _axe() -> str:
-    """The source of axe-core, out of whichever package carries it."""
-    for package in ("axe_playwright_python", "axe_core_python"):
-        if find_spec(package) is not None:
-            return (files(package) / "axe.min.js").read_text(encoding="utf-8")
-    return missing("no package carries axe-core")
-
-
-@pytest.mark.parametrize(
-    ("scheme", "address"),
-    [
-        ("light", ""),
-        ("dark", "#layer=4"),
-        pytest.param("dark", "", marks=pytest.mark.slow),
-        pytest.param("light", "#layer=4", marks=pytest.mark.slow),
-    ],
-)
-def test_axe_finds_nothing(browser, tmp_path, scheme, address):
-    axe = _axe()
-    file = tmp_path / "report.html"
-    file.write_text(page(full(12), 6.0), encoding="utf-8")
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-    view = context.new_page()
-    view.goto(f"{file.as_uri()}{address}")
-    view.wait_for_selector("html[data-ready=all]")
-    view.evaluate(axe)
-    found = view.evaluate("axe.run({resultTypes: ['violations']})")
-    broken = [(v["id"], n["html"][:200], n["failureSummary"]) for v in found["violations"] for n in v["nodes"][:3]]
-    assert broken == []
-    context.close()

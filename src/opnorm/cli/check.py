@@ -94,7 +94,7 @@ def _check(paths: tuple[str, ...], terms: Terms, outputs: Outputs) -> int:
         return gravest(code, USAGE, INTERRUPTED if survey.interrupted else 0)
     judgement = _judgement([*_located(_of_ceiling(ceiling, terms), report), *verdicts], report, terms)
     codes = [code, 0 if judgement.passed else FAILED, *_grave(survey, report)]
-    codes.append(publish(report, terms.options, _shown(ceiling, verdicts, judgement, terms)))
+    codes.append(publish(report, terms.options, _shown(ceiling, verdicts, judgement, terms), terms.ceiling))
     _annotate(judgement, outputs, terms)
     for problem in outputs.write(judgement, report):
         say(str(problem))

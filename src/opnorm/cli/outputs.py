@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,15 +36,20 @@ def check_outputs(options: Options) -> None:
             raise FileAccessError(f"{file}: cannot be written; give a file in an existing, writable folder")
 
 
-def publish(report: Report, options: Options, show: Callable[[Report, Console], None]) -> int:
-    """Write the files asked for, and show the rest unless standard output is taken; returns a code."""
+def publish(
+    report: Report, options: Options, show: Callable[[Report, Console], None], ceiling: float | None = None
+) -> int:
+    """Write the files asked for, and show the rest unless standard output is taken; returns a code.
+
+    ceiling: of the weights, to be drawn.
+    """
     from opnorm.report.machine import to_csv, write_whole
 
     code, taken = 0, options.quiet or not report.inputs
     for file, text in (
         (options.json, report.to_json),
         (options.csv, lambda: to_csv(report)),
-        (options.html, lambda: _page(report)),
+        (options.html, lambda: _page(report, ceiling)),
     ):
         if file == "-":
             taken = True
@@ -61,10 +67,10 @@ def publish(report: Report, options: Options, show: Callable[[Report, Console], 
     return code
 
 
-def _page(report: Report) -> str:
+def _page(report: Report, ceiling: float | None) -> str:
     from opnorm.report.html import page  # jinja2 is loaded only for a page
 
-    return page(report)
+    return page(report, ceiling, shlex.join(["opnorm", *sys.argv[1:]]))
 
 
 @contextmanager

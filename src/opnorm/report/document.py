@@ -159,12 +159,15 @@ class Report:
         """JSON text; numbers round-trip, no NaN or Infinity occurs."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one page that needs nothing else, whole or not at all; `FileAccessError` if it cannot."""
+    def to_html(self, path: str | Path, ceiling: float | None = None) -> None:
+        """Write the report as one page that needs nothing else, whole or not at all; `FileAccessError` if it cannot.
+
+        ceiling: of the weights' norms, drawn as a line and judged.
+        """
         from opnorm.report.html import page
         from opnorm.report.machine import write_whole
 
-        write_whole(path, page(self))
+        write_whole(path, page(self, ceiling))
 
     def frame(self, backend: str | None = None) -> Any:
         """The rows as a data frame; see `opnorm.report.frame.frame`."""

@@ -89,7 +89,7 @@ function openChange(c) {
   const line = ([name, q]) => el("tr", {}, el("th", { scope: "row" }, term(name, words(name))), el("td", { class: "number" }, quantityText(q)), el("td", {}, isNumber(strength(q)) && badge(q.evidence)), el("td", { class: "note" }, shown(q.note || "", 300)));
   const main = [["‖ΔW‖/‖W‖", c.relative], ["‖ΔW‖", c.delta], ["σ₁ of the base", c.base], ["σ₁ of the tuned", c.tuned]].filter(([, q]) => q);
   OPEN = -1;
-  clear(dialog, el("header", {}, el("div", { class: "panel-bar" }, el("span", { class: "small" }, shown(c.status, 20)), own !== undefined && button("The layer itself", () => openPanel(own)), button("Close", () => dialog.close(), { id: "close" })),
+  clear(dialog, el("div", { class: "panel-head" }, el("div", { class: "panel-bar" }, el("span", { class: "small" }, shown(c.status, 20)), own !== undefined && button("The layer itself", () => openPanel(own)), button("Close", () => dialog.close(), { id: "close" })),
     el("h2", { id: "panel-title", class: "path", tabindex: -1 }, shown(c.tuned_name, 400)), el("p", { class: "panel-kind" }, kindLabel(c.kind), ` ${shown(c.operator, 200)} ${shape(c.shape)}`, c.name !== c.tuned_name && `, in the base ${shown(c.name, 200)}`),
     el("p", { class: "panel-norm" }, c.relative ? [el("span", { class: "value" }, quantityText(c.relative)), " ", badge(c.relative.evidence), " ", term("relative change", "relative change")] : shown(c.reason || c.status, 400))),
     el("div", { class: "panel-body", tabindex: 0 }, c.reason && c.relative && el("p", {}, shown(c.reason, 600)),

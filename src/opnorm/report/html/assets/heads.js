@@ -31,7 +31,7 @@ function headTable(heads, [key, title, of]) {
     const q = of(head);
     return hint(node, () => `${shown(head.name, 80)}: ${isNumber(q) ? figure(q) : `${quantityText(q)} (${q.evidence})`}`);
   };
-  return [el("p", { class: "hint" }, term(Object.hasOwn(PAGE.terms, key) ? key : "stable rank", title), `, from ${figure(low, 3)} to ${figure(high, 3)}.`),
+  return [el("p", { class: "hint" }, term(Object.hasOwn(PAGE.terms, key) ? key : "stable rank", title), `, from ${figure(low, 3)} to ${figure(high, 3)}: single values; a cell tells its bracket.`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title }, el("table", { class: "heat" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "block"), columnsOf.map((c) => el("th", { scope: "col" }, `head ${c}`)))),
       el("tbody", {}, [...byBlock].sort((a, b) => a[0] - b[0]).map(([number, row]) => el("tr", {}, el("th", { scope: "row" }, number), columnsOf.map((c) => cell(row.find((h) => h.head === c))))))))];
 }

@@ -88,7 +88,7 @@ function linksSaid(interaction) {
   const loose = links.reduce((a, b) => (b.looseness > a.looseness ? b : a));
   const near = links.filter((l) => l.overlap > 2 * l.chance).length;
   return el("p", { class: "hint" }, `${plural(links.length, "link")} between ${plural(modelOrder(interaction).length, "layer")}; ${near} carry more than twice the overlap of chance. The product of norms is loosest, `,
-    `${figure(loose.looseness, 3)}×, between `, path(loose.first, 60), " and ", path(loose.second, 60), ".");
+    `${figure(loose.looseness, 3)}×, between `, path(loose.first, 60), " and ", path(loose.second, 60), ". Alignment, overlap and looseness are estimates.");
 }
 
 async function startInteraction() {

@@ -37,7 +37,7 @@ function panelHead(row) {
   const order = GRID.view ? GRID.view.order() : [];
   const at = order.indexOf(row);
   const step = (by) => { const next = order[at + by]; if (next) openPanel(next.index).then(() => $(by > 0 ? "next" : "previous").focus()); };
-  return el("header", {},
+  return el("div", { class: "panel-head" },
     el("div", { class: "panel-bar" },
       el("span", { class: "small" }, at < 0 ? `Row ${row.index + 1} of ${REPORT.rows.length}` : `${(at + 1).toLocaleString("en-US")} of ${order.length.toLocaleString("en-US")} in the table`),
       button("Previous", () => step(-1), { id: "previous", disabled: at <= 0 }),
