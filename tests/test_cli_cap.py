@@ -87,6 +87,13 @@ def test_mistakes_are_told_and_nothing_is_written(model, tmp_path, arguments, co
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]
 
 
+def test_the_certificate_does_not_take_the_place_of_the_model(model, tmp_path):
+    before = model.read_bytes()
+    done = run("cap", model, "--max", 1, "-o", tmp_path / "out.safetensors", "--certificate", model)
+    assert (done.returncode, "is the file to cap" in done.stderr) == (2, True)
+    assert model.read_bytes() == before
+
+
 def test_files_that_are_refused(model, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 64)
     assert run("cap", tmp_path / "bad.safetensors", "--max", 1, "-o", tmp_path / "o.safetensors").returncode == 3

@@ -67,6 +67,34 @@ def test_the_page_of_a_check_draws_its_ceiling(model, tmp_path):
     assert "exceed" in (tmp_path / "r.html").read_text()
 
 
+def test_nothing_that_is_read_is_overwritten(model, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"c{i}" for i in range(10)))
+    (tmp_path / "config.json").write_text("{}")
+    before = model.read_bytes()
+    for given, output in ((model, model), (tmp_path, model), (model, names), (tmp_path, tmp_path / "config.json")):
+        done = run("measure", given, "--features", names, "--html", output)
+        assert (done.returncode, "would be overwritten" in done.stderr) == (2, True)
+    assert run("measure", model, "--html", tmp_path / "x", "--json", tmp_path / "x").returncode == 2
+    assert model.read_bytes() == before
+    assert run("measure", tmp_path, "--json", tmp_path / "report.json").returncode == 0
+
+
+def test_insight_says_where_it_is_to_be_seen(model, tmp_path):
+    assert "--html FILE or --json FILE" in run("measure", model, "--insight").stdout
+    assert "--html FILE" not in run("measure", model, "--insight", "--json", tmp_path / "r.json").stdout
+
+
+def test_several_files_are_told_apart_and_say_a_thing_once(model, tmp_path):
+    other = tmp_path / "other.npz"
+    np.savez(other, a=4 * np.eye(12), b=np.eye(3))
+    done = run("measure", model, other, "--insight", "--json", tmp_path / "r.json")
+    assert f"0: {model}; 1: {other}" in done.stdout
+    assert "largest: 0: fc1.weight" in done.stdout or "largest: 1: a" in done.stdout
+    notes = json.loads((tmp_path / "r.json").read_text())["interaction"]["notes"]
+    assert len(notes) == len(set(notes)) == 1
+
+
 def test_a_page_needs_a_file(model):
     done = run("measure", model, "--html", "-")
     assert done.returncode == 2

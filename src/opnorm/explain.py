@@ -35,6 +35,7 @@ def topics() -> list[str]:
 
 def explanation(topic: str) -> str:
     """The text on `topic`; `UsageError` with the list for an unknown one."""
+    topic = {known.lower(): known for known in topics()}.get(topic.lower(), topic)
     if topic not in topics():
         raise UsageError(f"there is no explanation of {topic!r}; there is one of: {', '.join(topics())}")
     return (_FOLDER / f"{_SEE.get(topic, topic)}.md").read_text(encoding="utf-8")

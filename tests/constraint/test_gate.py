@@ -309,3 +309,16 @@ def test_copying_a_model_leaves_its_gate_behind():
     twin = copy.deepcopy(model)
     train(model, optimizer, 3)
     assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_a_kernel_is_given_no_stable_rank():
+    """Its Frobenius norm is not that of the operator, which repeats it."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 16))
+    optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+    gate = opnorm.control(model, opnorm.cap("*", 0.5)).attach(optimizer)
+    for _ in range(3):
+        model(torch.ones(1, 2, 4, 4)).square().sum().backward()
+        optimizer.step()
+    ranks = {name.split("/")[1]: value for name, value in gate.metrics().items() if name.endswith("stable_rank")}
+    assert list(ranks) == ["2.weight"]
+    assert ranks["2.weight"] >= 0.99

@@ -155,8 +155,8 @@ def test_a_layer_alone_is_compared_with_initialization():
 def test_models_of_one_report_are_no_peers():
     small, large = peers(1, 1, 1, 1), [replace(r, input=1) for r in peers(50, 50, 50, 50)]
     assert codes(report_of(*small, *large)) == []
-    names = iter("abcdefgh")
-    rows = [replace(r, name=f"{next(names)}.weight") for r in (*small, *large)]  # peers by shape, not by role
+    names = iter("abcdefghijklmnop")
+    rows = [replace(r, name=f"{next(names)}.weight") for r in (*small, *small, *small, *large)]  # peers by shape
     assert codes(report_of(*rows)) == []
 
 
@@ -176,6 +176,14 @@ def test_initial_edges_know_how_a_kernel_is_laid_out():
         top = edge * (1 + math.sqrt(ratio))
         assert one(kind, operator, shape, top * 0.99) == [], operator
         assert one(kind, operator, shape, top * 1.01) == ["ON102"], operator
+
+
+def test_tables_of_other_shapes_are_no_peers():
+    rows = [
+        row(f"{n}.weight", sigma=s, kind="embedding", shape=(m, 32))
+        for n, s, m in zip("abcd", (1, 1, 1, 1e4), (100, 200, 300, 400), strict=True)
+    ]
+    assert codes(report_of(*rows)) == []
 
 
 def test_scales_of_normalizations_have_no_peers():

@@ -129,6 +129,13 @@ def test_the_boundary_of_a_collapse(share, found):
     assert codes(report_of(with_rank(rank)), Thresholds(collapse=0.15)) == [("ON104", "fc.weight")]
 
 
+def test_a_quarter_of_the_threshold_is_serious():
+    least = 0.1 * reference.effective_rank(100, 100)
+    assert least / 4 > 2
+    assert only(report_of(with_rank(least / 3.9))).severity == "warning"
+    assert only(report_of(with_rank(least / 4.1))).severity == "serious"
+
+
 def test_peers_of_low_rank_excuse_a_low_rank():
     rows = [with_rank(6.0, f"a.{i}.weight") for i in range(5)]
     assert codes(report_of(*rows)) == []
@@ -209,6 +216,8 @@ def test_filters_are_the_units_of_a_convolution():
     assert "1 of 16 filters" in only(report_of(given)).message
 
 
-def test_units_of_few_weights_are_parallel_by_chance():
+def test_units_of_few_weights_may_be_zero_or_parallel_by_chance():
+    spectrum = Spectrum(64, 8, "svd", {}, units=Units(dead_outputs=(1,), dead_outputs_count=1))
+    assert codes(report_of(row(shape=(64, 8), spectrum=spectrum))) == []
     spectrum = Spectrum(64, 1, "svd", {}, units=Units(duplicate_outputs=((0, 1),), duplicate_outputs_count=63))
     assert codes(report_of(row(shape=(64, 1), spectrum=spectrum))) == []

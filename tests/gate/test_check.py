@@ -164,6 +164,21 @@ def test_drift_from_a_budget(run, model, tmp_path):
     assert run("less.npz", "--budget", lenient, "--baseline", "base.json")[0] == 0
 
 
+def test_a_rule_with_the_name_of_a_weight_and_no_glob_is_told(run, model):
+    said = "rule 'layers.0' has no glob and covers all 3 weights"
+    assert said in run(model, "--budget", budget("name = 'layers.0'\nmax = 9"))[1]
+    assert "has no glob" not in run(model, "--budget", budget("name = 'layers.0'\nglob = 'layers.0'\nmax = 9"))[1]
+    assert "has no glob" not in run(model, "--budget", budget("name = 'layers'\nmax = 9"))[1]  # all there is
+
+
+def test_a_case_of_junit_has_a_name_of_its_own(run, model, tmp_path):
+    np.savez(tmp_path / "other.npz", **weights(2.0))
+    run(model, "other.npz", "--budget", budget("max = 9\nmin = 0.1"), "--junit", "j.xml")
+    names = [case.name for suite in JUnitXml.fromfile("j.xml") for case in suite]
+    assert len(names) == len(set(names)) == 12
+    assert "other.npz: layers.0.weight: spectral_norm max" in names
+
+
 def test_several_files_are_told_apart(run, model, tmp_path):
     np.savez(tmp_path / "other.npz", **weights(2.0))
     code, out, _ = run(model, "other.npz", "--budget", budget("max = 3.5"))
@@ -202,6 +217,8 @@ def test_nothing_is_overwritten_where_something_is_wrong(run, model, tmp_path):
         "drift below 0": ["--baseline", "other.json", "--drift", "-1"],
         "drift that is no number": ["--baseline", "other.json", "--drift", "nan"],
         "over the model": ["--max", "9", "--markdown", model],
+        "a page over the model": ["--max", "9", "--html", model],
+        "a table over the budget": ["--budget", good, "--csv", good],
         "over the budget": ["--budget", good, "--junit", good],
         "standard output": ["--max", "9", "--junit", "-"],
         "two outputs of one name": ["--max", "9", "--junit", "x", "--markdown", "x"],

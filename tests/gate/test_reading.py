@@ -95,6 +95,7 @@ BAD = {
     "version of text": ("version = '1'\n[[rule]]\nmax = 1", "write version = 1"),
     "version true": ("version = true\n[[rule]]\nmax = 1", "write version = 1"),
     "no limit": (RULE + "glob = '*'", "give max, min or drift"),
+    "name for glob": (RULE + "name = 'encoder.*'\nmax = 1", "write glob = 'encoder.*'"),
     "no rule": ("version = 1", "limits nothing"),
     "empty": ("", "no version"),
     "crossed": (RULE + "max = 1\nmin = 2", "no number keeps both"),

@@ -287,3 +287,13 @@ def test_allowance_has_no_jump():
 def test_every_hostile_name_is_there():
     names = {r["name"] for r in embedded(page(hostile()))["rows"]}
     assert names == set(HOSTILE)
+
+
+@pytest.mark.parametrize("value", [1.7976931348623157e308, 1.7999e308 / 1.002, 5e-324, 2.2250738585072014e-308])
+def test_numbers_at_the_ends_of_the_range_are_printed(value):
+    from opnorm.report.html.figures import bracket, figure
+
+    for direction in (-1, 0, 1):
+        assert "10" in figure(value, 4, direction)
+    assert bracket(value, value * 0.999, "estimate").startswith("≈")
+    assert "–" in bracket(value / 3, value, "proved")

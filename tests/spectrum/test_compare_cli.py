@@ -99,6 +99,8 @@ def test_the_same_file_twice(files, run):
     done = run(files[0], files[0])
     assert done.returncode == 0
     assert "nothing changed, all are equal" in done.stdout
+    assert "BASE and TUNED are the same file" in done.stdout
+    assert "the same file" not in run(*files).stdout
 
 
 def test_mistakes_exit_with_2_and_say_what_to_do(files, run, tmp_path):
@@ -113,6 +115,18 @@ def test_mistakes_exit_with_2_and_say_what_to_do(files, run, tmp_path):
     assert run(*files, "--sort", "beauty").returncode == 2
     assert run(*files, "--csv", "-").returncode == 2
     assert run(files[0]).returncode == 2
+    assert "names no directions" in run(*files, "--tokenizer", FOLDER).stderr
+
+
+def test_an_adapter_before_its_base_is_told_apart(run, tmp_path):
+    rng = np.random.default_rng(0)
+    save_file(
+        {"a.q.lora_A.weight": rng.random((2, 6)), "a.q.lora_B.weight": rng.random((5, 2))}, tmp_path / "a.safetensors"
+    )
+    save_file({"a.q.weight": rng.random((5, 6))}, tmp_path / "base.safetensors")
+    done = run(tmp_path / "a.safetensors", tmp_path / "base.safetensors")
+    assert done.returncode == 2
+    assert "give the base first, then the adapter" in done.stderr
 
 
 def test_a_file_that_is_refused_exits_with_3(files, run, tmp_path):

@@ -88,6 +88,15 @@ def test_a_position_table_gets_no_tokens():
     assert {d.kind for d in found} == {"units"}
 
 
+@pytest.mark.parametrize(
+    "name", ["embeddings.position_embeddings", "h.wpe", "embed_positions", "embeddings.token_type_embeddings"]
+)
+def test_a_position_table_as_long_as_the_vocabulary_gets_none_either(name):
+    arrays = {"embed_tokens.weight": np.ones((90, 6), np.float32), f"{name}.weight": np.ones((40, 6), np.float32)}
+    with pytest.raises(UsageError, match=r"40 tokens.*embed_tokens.weight has 90 rows\. Give"):
+        Labels(VOCABULARY).placed(MemoryCheckpoint(arrays).plan)
+
+
 def test_features_of_the_first_dense_layer_alone():
     names = tuple(f"column{i}" for i in range(6))
     arrays = {

@@ -182,3 +182,20 @@ def test_the_best_start_is_the_nearest() -> None:
         for i in range(len(logs) - tail.LEAST_POINTS + 1)
     ]
     assert (found.distance, found.start) == pytest.approx(min(slow), rel=1e-9)
+
+
+def test_very_many_values_cost_no_more_and_fit_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = np.sort(np.random.default_rng(0).exponential(1 / 1.5, 20_000))
+    seen: list[int] = []
+    original = tail._distances
+
+    def counted(values: np.ndarray, starts: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        seen.append(len(values) * len(starts))
+        return original(values, starts, alphas)
+
+    monkeypatch.setattr(tail, "_distances", counted)
+    monkeypatch.setattr(tail, "MOST_WORK", 1 << 20)
+    found = tail.fitted(logs)
+    assert max(seen) <= 1 << 20
+    assert found is not None
+    assert found.alpha == pytest.approx(2.5, rel=0.1)

@@ -56,12 +56,14 @@ def _measure(paths: tuple[str, ...], options: Options) -> int:
     from opnorm.report.text import show, sort_rows
 
     sort_rows([], options.sort)
-    check_outputs(options)
+    check_outputs(options, paths)
     survey, code = survey_of(paths, options)
     report = survey.report(__version__)
 
     def table(report: Report, console: Console) -> None:
         show(report, console, sort=options.sort, top=options.top)
+        if (options.insight or options.tokenizer or options.features) and not (options.json or options.html):
+            console.print("Spectra, directions and links are not in this table: --html FILE or --json FILE has them")
 
     broken = CONTRADICTION if any(f.code == "contradiction" for f in report.findings) else 0
     stopped = INTERRUPTED if survey.interrupted else 0

@@ -45,7 +45,7 @@ def cap(
     from opnorm.constraint.files.capping import cap_file
 
     for file in (certificate, document):
-        _require_place(file, output)
+        _require_place(file, path, output)
     try:
         with shown_progress(quiet) as progress:
             found = cap_file(
@@ -65,7 +65,7 @@ def cap(
     return 0
 
 
-def _require_place(file: str | None, output: str) -> None:
+def _require_place(file: str | None, source: str, output: str) -> None:
     """Refuse, before hours of work, what could not be written after them."""
     if file is None or file == "-":
         return
@@ -73,6 +73,8 @@ def _require_place(file: str | None, output: str) -> None:
         raise FileAccessError(f"{file}: cannot be written; give a file in an existing, writable folder")
     if Path(file).resolve() == Path(output).resolve():
         raise UsageError(f"{file} is the output itself; give the certificate a name of its own")
+    if Path(file).resolve() == Path(source).resolve():
+        raise UsageError(f"{file} is the file to cap; give the certificate a name of its own")
 
 
 def _show(*texts: str) -> None:

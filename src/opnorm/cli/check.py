@@ -67,7 +67,7 @@ def check(
     terms = read_terms(ceiling, budget, baseline, drift, write_baseline is not None, options)
     kept = tuple(rule.metric for rule in terms.budget.rules if rule.drift is not None)
     outputs = Outputs(junit, markdown, model_card, write_baseline, github, kept)
-    check_outputs(options)
+    check_outputs(options, [*paths, *(f for f in (budget, baseline) if f is not None)])
     replaced = baseline is not None and write_baseline is not None and _same_file(baseline, write_baseline)
     sources = [*paths, *(f for f in (budget, None if replaced else baseline) if f is not None)]
     outputs.prepare(sources, [f for f in (options.json, options.csv, options.html) if f is not None])
@@ -169,19 +169,23 @@ def _located(verdicts: list[Verdict], report: Report) -> list[Verdict]:
 
 
 def _judgement(verdicts: list[Verdict], report: Report, terms: Terms) -> Judgement:
-    from opnorm.report.budget.judge import without_rule
+    from opnorm.report.budget.judge import named_like_weights, without_rule
     from opnorm.report.budget.verdict import Judgement
 
-    notes = []
+    notes = named_like_weights(report, terms.budget)
     free = without_rule(report, terms.budget) if terms.budget.rules and terms.ceiling is None else []
     if free:
         refused = sum(row.status == "refused" for row in free)
         notes.append(
-            f"{len(free)} weights have no rule in the budget" + (f", {refused} of them refused" if refused else "")
+            f"{_weights(len(free))} no rule in the budget" + (f", {refused} of them refused" if refused else "")
         )
     if terms.budget.needs_baseline and terms.baseline is None:
         notes.append("drift was not judged, as the baseline is only written now")
     return Judgement(tuple(verdicts), report.complete, tuple(notes), terms.told(), terms.asked)
+
+
+def _weights(number: int) -> str:
+    return "1 weight has" if number == 1 else f"{number} weights have"
 
 
 def _grave(survey: Survey, report: Report) -> tuple[int, int]:

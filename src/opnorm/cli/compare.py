@@ -35,9 +35,13 @@ def compare(base: str, tuned: str, ceiling: float | None, options: Options) -> i
         raise UsageError(f"--fail-above {ceiling} is not possible: give a number of at least 0")
     if options.csv is not None:
         raise UsageError("a comparison has no rows for --csv; --json FILE has all of it")
+    if options.insight or options.tokenizer is not None or options.features is not None:
+        raise UsageError(
+            "a comparison looks at ΔW and names no directions: --insight, --tokenizer and --features are for measure"
+        )
     sort = "drift" if options.sort == "file" else options.sort
     sort_changes((), sort)
-    check_outputs(options)
+    check_outputs(options, (base, tuned))
     report = _report(base, tuned, options)
     assert report.comparison is not None
     for finding in report.findings:
@@ -59,14 +63,14 @@ def compare(base: str, tuned: str, ceiling: float | None, options: Options) -> i
 
 def _report(base: str, tuned: str, options: Options) -> Report:
     from opnorm.bound import Evidence
-    from opnorm.cli.inputs import shown_progress
+    from opnorm.cli.inputs import shown_progress, thresholds_of
     from opnorm.linalg.request import Request
     from opnorm.readers import open_checkpoint
     from opnorm.report.comparing import comparison_report
     from opnorm.report.survey import Selection
 
     request = Request(Evidence.parse(options.evidence), options.width, options.seed)
-    selection = Selection(options.only, options.skip)
+    selection, thresholds = Selection(options.only, options.skip), thresholds_of(options)
     with (
         open_checkpoint(base, options.input_shape) as before,
         open_checkpoint(tuned, options.input_shape) as after,
@@ -75,4 +79,4 @@ def _report(base: str, tuned: str, options: Options) -> Report:
         for checkpoint in (before, after):
             if checkpoint.problems and not checkpoint.files:
                 raise checkpoint.problems[0]
-        return comparison_report(before, after, request, selection, __version__, progress, options.jobs)
+        return comparison_report(before, after, request, selection, __version__, progress, options.jobs, thresholds)

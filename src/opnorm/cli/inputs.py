@@ -15,6 +15,7 @@ from opnorm.errors import OpnormError, UsageError
 from opnorm.linalg.request import Request
 from opnorm.readers import open_checkpoint
 from opnorm.report.display import display_name
+from opnorm.report.findings import DEFAULT, Thresholds, read_thresholds
 from opnorm.report.survey import Progress, Selection, Survey
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ def survey_of(
     insight: what to look at where the options ask for none.
     """
     request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=ceiling)
-    survey, code = (
-        Survey(request, Selection(options.only, options.skip), options.jobs, insight_of(options) or insight),
-        0,
-    )
+    selection, thresholds = Selection(options.only, options.skip), thresholds_of(options)
+    survey, code = Survey(request, selection, options.jobs, insight_of(options) or insight, thresholds), 0
     with shown_progress(options.quiet) as progress:
         for path in paths:
             try:
@@ -50,6 +49,11 @@ def survey_of(
     for finding in survey.findings:
         say(finding.message)
     return survey, code
+
+
+def thresholds_of(options: Options) -> Thresholds:
+    """From which figure on something is a finding."""
+    return DEFAULT if options.findings is None else read_thresholds(options.findings)
 
 
 def insight_of(options: Options) -> Insight | None:

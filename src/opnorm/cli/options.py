@@ -30,6 +30,7 @@ class Options:
     insight: bool | None
     tokenizer: str | None
     features: str | None
+    findings: str | None
     quiet: bool
 
 
@@ -109,6 +110,9 @@ _COMMON = (
     ),
     click.option(
         "--features", metavar="FILE", help="Names of the inputs, one a line or a CSV header, for the first dense layer."
+    ),
+    click.option(
+        "--findings", metavar="TOML", help="Thresholds of findings: a table [findings], see docs/findings.md."
     ),
     click.option("--quiet", is_flag=True, help="No table, no progress: exit code and files only."),
 )

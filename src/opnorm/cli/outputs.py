@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from opnorm.report.document import Report
 
 
-def check_outputs(options: Options) -> None:
-    """Refuse an output that cannot be written before hours of measuring, not after."""
+def check_outputs(options: Options, sources: Iterable[str] = ()) -> None:
+    """Refuse, before hours of measuring, an output that cannot be written, or would overwrite what is read.
+
+    sources: files and folders that are read.
+    """
     files = [f for f in (options.json, options.csv, options.html) if f is not None]
     if options.html == "-":
         raise UsageError("--html - is not possible: a page is a file; give its name, such as report.html")
@@ -34,6 +37,34 @@ def check_outputs(options: Options) -> None:
         parent = Path(file).parent
         if file != "-" and (not parent.is_dir() or Path(file).is_dir() or not os.access(parent, os.W_OK)):
             raise FileAccessError(f"{file}: cannot be written; give a file in an existing, writable folder")
+    _require_apart([file for file in files if file != "-"], [*sources, *_labels(options)])
+
+
+def _labels(options: Options) -> list[str]:
+    return [file for file in (options.tokenizer, options.features, options.findings) if file is not None]
+
+
+def _require_apart(files: list[str], sources: Iterable[str]) -> None:
+    real = [os.path.realpath(file) for file in files]
+    read = {os.path.realpath(name) for source in sources for name in _read_from(source)}
+    for file, place in zip(files, real, strict=True):
+        if place in read:
+            raise UsageError(f"{file}: is read by this command, and would be overwritten; give the output another name")
+        if real.count(place) > 1:
+            raise UsageError(f"{file}: is the name of two outputs; give each its own")
+
+
+def _read_from(source: str) -> Iterator[str]:
+    """A file; of a folder, the files that a checkpoint or a tokenizer may be read from."""
+    from opnorm.readers import READERS
+    from opnorm.readers.config import ADAPTER, CONFIG
+
+    if not os.path.isdir(source):
+        yield source
+        return
+    for name in os.listdir(source):
+        if name.endswith(tuple(READERS)) or name in (CONFIG, ADAPTER, "tokenizer.json"):
+            yield os.path.join(source, name)
 
 
 def publish(

@@ -37,7 +37,7 @@ class Held:
         self.every = site.rule.every or every
         own = int.from_bytes(hashlib.sha256(f"{seed}:{site.name}".encode()).digest()[:7], "little")
         self.kernel: Kernel = kernel_for(site, own)
-        self.history = History(site.name)
+        self.history = History(site.name, ranked=site.kind == "dense")
         self.first: float | None = None
         self._warm: WarmTop | None = None
         self._seed = own

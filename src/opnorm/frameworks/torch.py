@@ -69,7 +69,7 @@ class TorchMatrix(StoredMatrix):
 
 def to_host(tensor: torch.Tensor) -> NDArray[Any]:
     """A NumPy view (or a copy from another device) of a tensor, low-precision formats included."""
-    host = tensor.detach().to("cpu")
+    host = tensor.detach().to("cpu").resolve_neg()
     name = str(host.dtype).removeprefix("torch.")
     if name in FLOAT8 or name == "bfloat16":
         import ml_dtypes

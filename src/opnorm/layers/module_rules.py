@@ -19,6 +19,7 @@ from opnorm.layers.plan import Entry
 from opnorm.layers.recurrent import recurrent
 from opnorm.layers.vectors import not_a_map
 
+IN_TRAINING = "the module is in training mode: measured as in evaluation mode"
 ACTIVATED = "the module applies an activation after it: the row is of the part before"
 Make = Callable[[str, tuple[int, ...], str], Entry]
 
@@ -72,14 +73,20 @@ def _batch_norm(site: Site) -> tuple[Entry, ...]:
     if not names:
         return ()
     held = next(h for role, h in site.held.items() if role in roles and role != "num_batches_tracked")
-    return batch_norm(site.path, names, held.shape, held.dtype, eps=float(site.module.eps))
+    entries = batch_norm(site.path, names, held.shape, held.dtype, eps=float(site.module.eps))
+    if not (site.module.training and getattr(site.module, "track_running_stats", False)):
+        return entries
+    return tuple(replace(e, reason=IN_TRAINING) if e.status == "weight" else e for e in entries)
 
 
 def _activated_batch_norm(site: Site) -> tuple[Entry, ...]:
     """timm's, which applies an activation after the affine part: the row is of that part."""
     act = getattr(site.module, "act", None)
     reason = "" if type(act).__name__ in ("Identity", "NoneType") else ACTIVATED
-    return tuple(replace(e, reason=reason) if e.status == "weight" else e for e in _batch_norm(site))
+    return tuple(
+        replace(e, reason="; ".join(filter(None, (e.reason, reason)))) if e.status == "weight" else e
+        for e in _batch_norm(site)
+    )
 
 
 def _instance_norm(site: Site) -> tuple[Entry, ...]:

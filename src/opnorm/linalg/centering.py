@@ -14,10 +14,14 @@ from opnorm.linalg.algebra import Scaled
 from opnorm.linalg.convolution.operator import Convolution
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.rounding import Float64, ldexp_down, ldexp_up
+from opnorm.linalg.start import start_block
 from opnorm.linalg.stored import StoredMatrix
 
 PART_EXPONENT = 200
 """Parts of operators are measured with norms within 2^±200 or exactly 0; a matrix or convolution alone has no limit."""
+
+_MODERATE = 40
+"""Operators given by functions are taken as they are where one product lies within 2^± this."""
 
 
 def centered(operator: LinearOperator) -> tuple[LinearOperator, int]:
@@ -29,8 +33,18 @@ def centered(operator: LinearOperator) -> tuple[LinearOperator, int]:
         return moved, operator.exponent - moved.exponent
     _require_moderate(operator)
     rounding = operator.rounding
-    exponent = 0 if rounding is None or rounding.norm == 0 else math.frexp(rounding.norm)[1]
+    exponent = math.frexp(_seen(operator) if rounding is None else rounding.norm)[1]
     return operator.rescaled(-exponent), exponent
+
+
+def _seen(operator: LinearOperator) -> float:
+    """About the norm of an operator given by functions, by one product, where it is extreme; else 1/2."""
+    vector = start_block(operator.shape[1], 1, 0, b"centering")
+    with np.errstate(over="ignore", invalid="ignore"):
+        image = np.asarray(operator.matmat(vector), dtype=np.float64)
+        size = float(np.abs(image).max(initial=0.0))
+    extreme = 0 < size < math.inf and not 2.0**-_MODERATE < size < 2.0**_MODERATE
+    return max(size, 2.0**-1000) if extreme else 0.5
 
 
 def _require_moderate(operator: LinearOperator) -> None:

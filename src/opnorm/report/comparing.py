@@ -16,6 +16,7 @@ from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint
 from opnorm.report.display import display_name
 from opnorm.report.document import Finding, Report
+from opnorm.report.findings import DEFAULT, Thresholds
 from opnorm.report.survey import Progress, Selection, Survey, with_findings
 from opnorm.report.text import number
 from opnorm.spectrum.comparison import compare
@@ -54,6 +55,7 @@ def comparison_report(
     version: str,
     progress: Progress = lambda *_: None,
     jobs: int = 1,
+    thresholds: Thresholds = DEFAULT,
 ) -> Report:
     """The report of two open checkpoints: both listed as inputs, no rows, and `comparison`.
 
@@ -71,7 +73,7 @@ def comparison_report(
         survey.findings.append(Finding(code, str(error), name))
 
     found = compare(base, tuned, request, selection, progress, jobs, told)
-    return with_findings(replace(survey.report(version), comparison=found))
+    return with_findings(replace(survey.report(version), comparison=found), thresholds)
 
 
 def sort_changes(changes: tuple[Change, ...], sort: str) -> list[Change]:

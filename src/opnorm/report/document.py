@@ -175,6 +175,12 @@ class Report:
 
         return frame(self, backend)
 
+    def __str__(self) -> str:
+        """For `print`: as the command shows it."""
+        from opnorm.report.plain import as_text
+
+        return as_text(self)
+
     def _repr_html_(self) -> str:
         """For notebooks."""
         from opnorm.report.html.notebook import fragment

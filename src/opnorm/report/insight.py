@@ -64,5 +64,5 @@ def joined(parts: Sequence[Interaction]) -> Interaction | None:
         tuple(link for part in parts for link in part.links),
         tuple(head for part in parts for head in part.heads),
         tuple(c for part in parts for c in part.compositions),
-        tuple(note for part in parts for note in part.notes),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

@@ -18,7 +18,7 @@ from opnorm.linalg.request import Request
 from opnorm.readers.checkpoint import Checkpoint, Tensor, open_regular
 from opnorm.report.coverage import Coverage
 from opnorm.report.document import Finding, Input, Report, Row, Settings
-from opnorm.report.findings import findings_of
+from opnorm.report.findings import DEFAULT, Thresholds, findings_of
 from opnorm.report.prefetch import Contents, prefetched
 from opnorm.report.rows import Outcome, joined, outcome_of
 
@@ -54,6 +54,7 @@ class Survey:
     selection: Selection = field(default_factory=Selection)
     jobs: int = 1
     insight: Insight | None = None
+    thresholds: Thresholds = DEFAULT
     inputs: list[Input] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -106,7 +107,7 @@ class Survey:
             tuple(findings),
             _one(self.interactions),
         )
-        return with_findings(report)
+        return with_findings(report, self.thresholds)
 
     def _run(self, checkpoint: Checkpoint, base: int, progress: Progress) -> None:
         tensors = {t.name: t for t in checkpoint.tensors}
@@ -204,9 +205,9 @@ def _abandoned_on_interrupt(pool: ThreadPoolExecutor) -> Iterator[None]:
         raise
 
 
-def with_findings(report: Report) -> Report:
+def with_findings(report: Report, thresholds: Thresholds = DEFAULT) -> Report:
     """The report with what its own numbers say."""
-    return replace(report, findings=(*report.findings, *findings_of(report)))
+    return replace(report, findings=(*report.findings, *findings_of(report, thresholds)))
 
 
 def _one(parts: list[Interaction]) -> Interaction | None:

@@ -91,7 +91,7 @@ def _table(rows: list[Row], several: bool, room: int) -> Table:
 
 def _columns(several: bool) -> list[tuple[str, Literal["left", "right"], Callable[[Row], Text]]]:
     def name(row: Row) -> Text:
-        return Text(display_name(f"{row.input}: {row.name}" if several else row.name))
+        return Text(_named(row, several))
 
     return [
         ("weight", "left", name),
@@ -104,6 +104,10 @@ def _columns(several: bool) -> list[tuple[str, Literal["left", "right"], Callabl
         ("method", "left", lambda r: Text(r.method)),
         ("beside", "left", lambda r: Text("\n".join(f"{b.name} {interval(b)}" for b in r.also))),
     ]
+
+
+def _named(row: Row, several: bool) -> str:
+    return display_name(f"{row.input}: {row.name}" if several else row.name)
 
 
 def interval(beside: Beside) -> str:
@@ -136,7 +140,7 @@ def _rank(interval: tuple[float, float] | None) -> str:
 
 def summary(report: Report) -> list[str]:
     """What the numbers are, what was left out, and what to know, in sentences."""
-    lines = [_verdict(report), *_left_out(report)]
+    lines = [_verdict(report), _files(report), *_left_out(report)]
     lines += repeated(r for r in report.rows if r.status in ("undefined", "refused"))
     lines += repeated(r for r in report.rows if r.status == "measured" and r.reason)
     lines += [f"{f.code}: {f.message}" for f in report.findings if not f.row]
@@ -155,14 +159,20 @@ def _verdict(report: Report) -> str:
     risk = f"; all hold together but with probability ≤ {odds:.0e}" if odds else ""
     seconds = sum(row.seconds for row in measured)
     worst = max(measured, key=lambda r: r.upper if r.upper is not None else -1.0)
+    largest = _named(worst, several=len(report.inputs) > 1)
     derived = sum(row.derived for row in measured)
     count = _counted(len(measured) - derived, "weight")
     count += f" and {_counted(derived, 'operator')} made of them" if derived else ""
     return (
         f"{count} measured in {seconds:.2f} s ({evidence}{risk}). σ₁ is the spectral norm, the largest "
-        f"singular value, of the real linear operator that a row names; largest: {display_name(worst.name)}, "
+        f"singular value, of the real linear operator that a row names; largest: {largest}, "
         f"σ₁ ≤ {number(worst.upper, down=False)}."
     )
+
+
+def _files(report: Report) -> str:
+    """Which files the numbers before the names mean, where there are several."""
+    return "; ".join(f"{i}: {given.path}" for i, given in enumerate(report.inputs)) if len(report.inputs) > 1 else ""
 
 
 def _counted(number: int, thing: str) -> str:

@@ -57,9 +57,16 @@ def total(power: int) -> Callable[[Float64], float]:
         if largest == 0:
             return 0.0
         shift = math.frexp(largest)[1]
-        return math.ldexp(_sum(np.ldexp(sigma, -shift) ** power) ** (1 / power), shift)
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(_sum(np.ldexp(sigma, -shift) ** power) ** (1 / power), shift))
 
     return norm
+
+
+def median(sigma: Float64) -> float:
+    """Of sorted values; halfway between the middle two without their sum, which could leave the range."""
+    one, other = float(sigma[(len(sigma) - 1) // 2]), float(sigma[len(sigma) // 2])
+    return other + (one - other) / 2
 
 
 def participation_ratio(values: Values) -> Quantity:
@@ -83,6 +90,7 @@ def _participation(above: Float64, below: Float64) -> float:
 
 def effective_rank(values: Values) -> Quantity:
     """exp(−Σp ln p), p = σ/Σσ."""
+    values = values.times(-math.frexp(float(values.sigma[0]))[1])  # sums then stay in range
     value = math.exp(_entropy(values.sigma / _sum(values.sigma)))
     if values.lower is None or values.upper is None or not values.lower.any():
         return estimate(value)

@@ -109,7 +109,7 @@ def _exact(
 ) -> Spectrum:
     if len(values.sigma) == 0 or values.limit:
         return _of_limit(found, values)
-    if not math.isfinite(values.sigma[0]):
+    if not math.isfinite(values.sigma[0] if values.upper is None else values.upper[0]):
         beyond = absent("the singular values leave the range of float64: multiply the weights by a power of two")
         return replace(found, method=values.method, quantities=dict.fromkeys(METRICS, beyond))
     edge = _noise(operator, values, request)

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from opnorm.linalg.rounding import Float64
+from opnorm.spectrum import intervals
 
 METHOD = "median of the Marchenko-Pastur law (Gavish and Donoho 2014)"
 
@@ -63,4 +62,4 @@ def edge(size: float, rows: int, columns: int) -> float:
 
 def median_scale(sigma: Float64, rows: int, columns: int) -> float:
     """s from all singular values."""
-    return scale(float(np.median(sigma)), rows, columns)
+    return scale(intervals.median(sigma), rows, columns)

@@ -6,6 +6,7 @@ Every key of `opnorm.spectrum.metrics.METRICS` has a quantity here or a note tha
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def of_values(
         "frobenius": _frobenius(values, measurement),
         "condition": _condition(values),
         "smallest": _smallest(values),
-        "median": intervals.increasing(values, lambda sigma: float(np.median(sigma))),
+        "median": intervals.increasing(values, intervals.median),
         "log_det": intervals.log_sum(values) if values.sigma[-1] > values.floor else absent(_ZERO),
     }
 
@@ -134,33 +135,37 @@ def of_limit(values: Values) -> dict[str, Quantity]:
         **dict.fromkeys(("stable_rank", *grows), absent(_GROWS)),
         "condition": condition,
         "smallest": estimate(bottom if bottom > values.floor else 0.0, values.note),
-        "median": estimate(float(np.median(values.sigma)), values.note),
+        "median": estimate(intervals.median(values.sigma), values.note),
     }
 
 
 def of_quadrature(rule: Quadrature, measurement: Measurement, request: Request) -> dict[str, Quantity]:
     """Sums by quadrature, each with its standard error; the norms from the measurement."""
-    count, first = rule.count, rule.mean(lambda s: s)
-    second, fourth, entropy = rule.mean(np.square), rule.mean(lambda s: s**4), rule.mean(_s_log_s)
+    count, top = rule.count, float(rule.sigma.max())
+    shift = math.frexp(top)[1]  # powers and logarithms of σ·2^−shift stay in range
+    rule = replace(rule, sigma=np.ldexp(rule.sigma, -shift))
+    first, entropy = rule.mean(lambda s: s), rule.mean(_s_log_s)
+    second, fourth = rule.mean(np.square), rule.mean(lambda s: s**4)
     visible = 1 - rule.below(np.array([NEGLIGIBLE * float(rule.sigma.max())]))[:, 0]
-    if not first.any():
+    if not 0 < top < math.inf:
         return dict.fromkeys(("effective_rank", "participation_ratio", "nuclear"), absent(_NO_VALUES))
 
-    def given(*parts: Float64, combine: object, note: str = "") -> Quantity:
+    def given(*parts: Float64, combine: object, note: str = "", size: int = 0) -> Quantity:
         value, error = rule.estimated(*parts, combine=combine)  # type: ignore[arg-type]
-        return estimate(value, note, error)
+        with np.errstate(over="ignore"):
+            return estimate(float(np.ldexp(value, size)), note, float(np.ldexp(error, size)))
 
     return {
         "stable_rank": stable_rank(measurement, request),
         "effective_rank": given(first, entropy, combine=lambda s, e: count * s * math.exp(-e / s)),
         "participation_ratio": given(second, fourth, combine=lambda s, f: count * s * s / f),
         "numerical_rank": given(visible, combine=lambda v: count * v, note="above a thousandth of σ₁"),
-        "nuclear": given(first, combine=lambda s: count * s),
-        "schatten_4": given(fourth, combine=lambda f: (count * f) ** 0.25),
+        "nuclear": given(first, combine=lambda s: count * s, size=shift),
+        "schatten_4": given(fourth, combine=lambda f: (count * f) ** 0.25, size=shift),
         "frobenius": frobenius(measurement),
         "condition": absent(_NO_VALUES),
         "smallest": absent(_NO_VALUES),
-        "median": given(rule.quantile(0.5), combine=lambda v: v),
+        "median": given(rule.quantile(0.5), combine=lambda v: v, size=shift),
         "log_det": absent(_NO_VALUES),
     }
 

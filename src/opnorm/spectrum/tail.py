@@ -15,7 +15,8 @@ object for each λ_min and takes thirty times as long, for comparisons with othe
 it holds α below 3 and so misreports every layer above, and it measures one side of each step. It is the tests'
 independent implementation. Alternatives: `opnorm.spectrum.alternatives`.
 
-Guarantee: an estimate, with its error and its goodness of fit. Cost: k²/2 exponentials, at most `CANDIDATES`·k.
+Guarantee: an estimate, with its error and its goodness of fit. Cost: k²/2 exponentials, at most `CANDIDATES`·k
+and about `MOST_WORK`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ LEAST_POINTS = 50
 """A tail has at least so many points."""
 
 CANDIDATES = 1024
-"""Values of λ_min that are tried at most, evenly spaced in rank."""
+"""Values of λ_min that are tried at most, evenly spaced in rank; fewer of very many values, as `MOST_WORK` says."""
+
+MOST_WORK, FEWEST = 1 << 28, 32
+"""Exponentials spent on a fit, a few seconds, and how many λ_min are tried whatever they cost."""
 
 SIMULATIONS = 200
 """Samples behind a p-value, whose own standard error is then at most 0.035."""
@@ -74,7 +78,8 @@ def fitted(logs: Float64) -> Fit | None:
     count = len(logs)
     if count < LEAST_POINTS:
         return None
-    starts = np.unique(np.linspace(0, count - LEAST_POINTS, CANDIDATES).round().astype(int))
+    tried = min(CANDIDATES, max(FEWEST, MOST_WORK // count))
+    starts = np.unique(np.linspace(0, count - LEAST_POINTS, tried).round().astype(int))
     # A start within a run of equal values would cut the run: its first stands for all.
     starts = np.unique(np.searchsorted(logs, logs[starts]))
     sums = np.cumsum(logs[::-1])[::-1]

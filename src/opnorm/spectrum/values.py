@@ -17,6 +17,9 @@ SINGLE = 2.0**-23
 
 DOUBLE = 2.0**-52
 
+_LEAST = 2.0**-1074
+"""What an upper end that underflows is at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Values:
@@ -59,7 +62,7 @@ class Values:
             return self
         with np.errstate(over="ignore", under="ignore"):
             lower = None if self.lower is None else _down(np.ldexp(self.lower, exponent))
-            upper = None if self.upper is None else _up(np.ldexp(self.upper, exponent))
+            upper = None if self.upper is None else _up(_not_lost(np.ldexp(self.upper, exponent), self.upper))
             sigma = np.ldexp(self.sigma, exponent)
             resolution = float(np.ldexp(self.resolution, exponent))
             frobenius = None if self.frobenius is None else float(np.ldexp(self.frobenius, exponent))
@@ -73,10 +76,13 @@ class Values:
 
     def scaled(self, size: float) -> Values:
         """`size` ≥ 0 times the values."""
-        lower = None if self.lower is None else _down(self.lower * size)
-        upper = None if self.upper is None else _up(self.upper * size)
-        resolution = self.resolution * size
-        return replace(self, sigma=self.sigma * size, lower=lower, upper=upper, resolution=resolution, frobenius=None)
+        if size == 0:
+            return zeros(len(self.sigma), epsilon=self.epsilon)
+        with np.errstate(over="ignore", under="ignore"):
+            lower = None if self.lower is None else _down(self.lower * size)
+            upper = None if self.upper is None else _up(_not_lost(self.upper * size, self.upper))
+            sigma, resolution = self.sigma * size, self.resolution * size
+        return replace(self, sigma=sigma, lower=lower, upper=upper, resolution=resolution, frobenius=None)
 
 
 def zeros(count: int, *, epsilon: float = SINGLE, dense: bool = False) -> Values:
@@ -111,6 +117,11 @@ def _down(values: Float64) -> Float64:
 def _up(values: Float64) -> Float64:
     """Upper bounds on non-negative numbers, computed with at most four roundings."""
     return np.asarray(np.where(values > 0, np.nextafter(values * (1 + 8 * UNIT), np.inf), values))
+
+
+def _not_lost(products: Float64, factors: Float64) -> Float64:
+    """Products with a positive number, of which those of positive factors are no less than the smallest float."""
+    return np.maximum(products, np.where(factors > 0, _LEAST, 0.0))
 
 
 down_each, up_each = _down, _up

@@ -147,7 +147,8 @@ def _facts(s: Summary, technique: Technique) -> Iterator[str]:
         steps = "" if s.moves == s.steps else f" ({s.acted_steps:.0%} of steps)"
         yield f"acted on {s.acted:.0%} of {s.moves} visits{steps}"
     if s.totals.acted:
-        yield f"{s.totals.moved / s.totals.acted:.3g} singular values at a time"
+        count = f"{s.totals.moved / s.totals.acted:.3g}"
+        yield f"{count} singular value{'' if count == '1' else 's'} at a time"
     if s.share_removed and s.totals.acted:
         yield f"took away {s.share_removed:.2g} times its size in all"
     if s.push is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,10 +39,13 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class History:
-    """Of one site, by its name. moves: outcomes recorded. first, last: the optimizer steps of the first and last."""
+    """Of one site, by its name. moves: outcomes recorded. first, last: the optimizer steps of the first and last.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    ranked: whether ‖weight‖_F/σ says anything: not for a kernel, whose operator repeats it.
+    """
+
+    def __init__(self, name: str, *, ranked: bool = True) -> None:
+        self.name, self.ranked = name, ranked
         self.moves = 0
         self.first, self.last = 0, 0
         self.band = (0.0, math.inf)
@@ -105,7 +109,8 @@ class History:
         series = _rows(self._series.entries, cells[count:split])
         samples = _rows(self._samples.entries, cells[split:])
         totals = Totals(*cells[:count])
-        return summarize(self.name, self.moves, self.first, self.last, self.band, totals, series, samples)
+        found = summarize(self.name, self.moves, self.first, self.last, self.band, totals, series, samples)
+        return found if self.ranked else replace(found, ranks=())
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to report the whole of it; waits for the device."""

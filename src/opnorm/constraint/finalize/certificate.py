@@ -216,6 +216,6 @@ def _verdict(certificate: Certificate) -> str:
     rows = certificate.rows
     asked = [row for row in rows if row.lo > 0 or math.isfinite(row.hi)]
     held, moved = sum(row.holds for row in asked), sum(row.changed for row in rows)
-    only = f" {len(rows) - len(asked)} were only measured." if len(asked) < len(rows) else ""
+    only = f" {len(rows) - len(asked)} measured, with nothing asked." if len(asked) < len(rows) else ""
     said = f"{held} of {len(asked)} weights PROVED within what was asked; {moved} moved." if asked else "Nothing asked."
     return f"{said}{only} opnorm {certificate.opnorm}."

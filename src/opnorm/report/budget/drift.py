@@ -90,7 +90,8 @@ class _Judging:
         holds, reason, basis = self._moved(row, metric, allowed, least)
         then = self.baseline.lines.get(row.name)
         detail = f"{then.kind} {then.operator}" if reason == _OTHER and then is not None else ""
-        return Verdict(label, row.name, metric, holds, reason, detail, basis, row.input, row.seconds, line=line)
+        known = (basis, row.input, row.seconds)
+        return Verdict(label, row.name, metric, holds, reason, detail, *known, line=line, side="drift")
 
     def _moved(self, row: Row, metric: str, allowed: float, least: Evidence) -> tuple[bool | None, str, str]:
         then = self.baseline.lines.get(row.name)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from opnorm.bound import Evidence
 from opnorm.errors import UsageError
-from opnorm.report.budget.budget import Budget, Rule, is_weight
+from opnorm.report.budget.budget import Budget, Rule, is_weight, paths
 from opnorm.report.budget.metrics import SPECTRAL_NORM, STABLE_RANK, ends, quantity_of
 from opnorm.report.budget.verdict import Verdict
 from opnorm.report.display import display_name
@@ -59,6 +59,21 @@ def undefined(report: Report, verdicts: Iterable[Verdict]) -> list[Verdict]:
 def without_rule(report: Report, budget: Budget) -> list[Row]:
     """Weights that no rule covers: a budget need not speak of everything, and its reader should know."""
     return [row for row in report.rows if row.status != "not_a_map" and is_weight(row) and not _ruled(row, budget)]
+
+
+def named_like_weights(report: Report, budget: Budget) -> list[str]:
+    """Of rules that cover every weight, but have the name of one: likely a `name` where `glob` was meant."""
+    rows = [row for row in report.rows if row.status != "not_a_map" and is_weight(row)]
+    notes = []
+    for rule in budget.rules:
+        covered = [row for row in rows if rule.covers(row)] if rule.globs == ("*",) and not rule.kinds else []
+        named = sum(rule.label in paths(row.name, *row.tensors) for row in covered)
+        if 0 < named < len(covered):
+            notes.append(
+                f"rule {display_name(rule.label)!r} has no glob and covers all {len(covered)} weights; if it is to "
+                f"cover {display_name(rule.label)} alone, give it as glob"
+            )
+    return notes
 
 
 def _ruled(row: Row, budget: Budget) -> bool:
@@ -114,11 +129,11 @@ def _limit(rule: Rule, row: Row, least: Evidence, limit: float, side: str) -> Ve
         holds = _compared(lower, upper, limit, side)
         if holds is not None:
             reason = _decided(rule.metric, upper if holds == (side == "max") else lower, limit, side, holds)
-            return _verdict(rule, row, holds, f"{reason} ({level.label})", evidence=level.label)
+            return _verdict(rule, row, holds, f"{reason} ({level.label})", evidence=level.label, side=side)
     reason = f"cannot tell: {_undecided(rule.metric, quantity, least, limit, side)}"
     inside = rule.metric == SPECTRAL_NORM and lower is not None and upper is not None
     detail = row.reason if lower is None or upper is None else ""
-    return _verdict(rule, row, None, reason, detail, straddled=limit if inside else None)
+    return _verdict(rule, row, None, reason, detail, straddled=limit if inside else None, side=side)
 
 
 def _compared(lower: float | None, upper: float | None, limit: float, side: str) -> bool | None:
@@ -183,7 +198,7 @@ def _verdict(
     *,
     evidence: str = "",
     straddled: float | None = None,
+    side: str = "",
 ) -> Verdict:
-    return Verdict(
-        rule.label, row.name, rule.metric, holds, reason, detail, evidence, row.input, row.seconds, straddled, rule.line
-    )
+    basis = (evidence, row.input, row.seconds, straddled, rule.line)
+    return Verdict(rule.label, row.name, rule.metric, holds, reason, detail, *basis, side=side)

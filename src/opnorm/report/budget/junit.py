@@ -66,9 +66,15 @@ def _suite(xml: Any, label: str, verdicts: list[Verdict], report: Report) -> Any
     return suite
 
 
+def _name(verdict: Verdict) -> str:
+    """Its own in a suite, and the same whether the limit holds or not: build servers follow a case by it."""
+    where = f"{display_name(verdict.where, 500)}: " if verdict.where else ""
+    limit = " ".join(filter(None, (verdict.metric, verdict.side)))
+    return f"{where}{display_name(verdict.name) or 'the rule'}: {limit}"
+
+
 def _case(xml: Any, label: str, verdict: Verdict) -> Any:
-    name = f"{display_name(verdict.name) or 'the rule'}: {verdict.metric}"
-    case = xml.TestCase(name, display_name(label), round(verdict.seconds, 3))
+    case = xml.TestCase(_name(verdict), display_name(label), round(verdict.seconds, 3))
     if verdict.holds is True:
         case.system_out = verdict.text
     else:

@@ -34,6 +34,7 @@ from opnorm.report.budget.metrics import SIGNED, SPECTRAL_NORM, names
 
 VERSION = 1
 MOST_BYTES = 1 << 20
+_WILD = re.compile(r"[*?]")
 _HEADER = re.compile(r"^\s*\[\[\s*(?:tool\s*\.\s*opnorm\s*\.\s*)?rule\s*\]\]", re.MULTILINE)
 
 
@@ -55,6 +56,7 @@ def budget_of(document: object, path: str = "budget", place: str = "the budget")
     default = Fields(fields.get("default") or {}, path, "[default]")
     rules = tuple(_rule(rule, default, number) for number, rule in enumerate(fields.tables("rule"), 1))
     drift = None if (given := fields.get("drift")) is None else _drift(Fields(given, path, "[drift]"))
+    fields.get("findings")  # thresholds of findings may stand beside; `report.findings` reads them
     default.require_all_read(("evidence", "metric"))
     fields.require_all_read()
     if not rules and drift is None:
@@ -143,6 +145,11 @@ def _require_sense(rule: Rule, fields: Fields) -> None:
     limits = [x for x in (rule.max, rule.min, rule.drift) if x is not None]
     if not limits:
         raise fields.error("limits nothing: give max, min or drift")
+    if _WILD.search(rule.label) and fields.get("glob") is None and not rule.kinds:
+        raise fields.error(
+            f"has name = {told(rule.label)}, which only names the rule in the outputs, and no glob, so that it would "
+            f'cover every weight: write glob = {told(rule.label)} (glob = "*" if every weight is meant)'
+        )
     if rule.metric not in SIGNED and min(limits) < 0:
         raise fields.error(f"has a limit below 0, which {rule.metric} never is")
     if rule.drift is not None and (rule.drift < 0 or rule.metric in SIGNED):

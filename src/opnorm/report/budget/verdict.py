@@ -16,7 +16,7 @@ class Verdict:
     rule: its label. name: of the row, as the file has it, '' where a whole rule or model is meant. reason: in this
     project's words. detail: in others', such as why a row was refused; only ever shown escaped. evidence: what the
     verdict rests on. straddled: the limit on σ₁ that lies inside the bracket, None where it is none. line: of the rule.
-    where: the row's file, '' where there is one alone.
+    where: the row's file, '' where there is one alone. side: 'max', 'min' or 'drift', '' where it is no one limit.
     """
 
     rule: str
@@ -31,6 +31,7 @@ class Verdict:
     straddled: float | None = None
     line: int = 0
     where: str = ""
+    side: str = ""
 
     @property
     def word(self) -> str:

@@ -34,8 +34,9 @@ def untied(report: Report, thresholds: Thresholds) -> Iterator[Found]:
     """Heads that differ from the embedding they are, or seem to have been, tied to."""
     measured = [r for r in report.rows if r.status == "measured" and not r.derived]
     tables = [r for r in measured if r.kind == "embedding"]
+    repeated = {part.removeprefix(f"{SAME} ") for r in measured for part in r.reason.split("; ")}
     for row in measured:
-        if SAME in row.reason:
+        if SAME in row.reason or row.name in repeated:
             continue
         if SAID in row.reason:
             yield _found(

@@ -7,6 +7,7 @@ never a bracket.
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from opnorm.report.document import Row
 from opnorm.spectrum.document import Quantity
@@ -23,7 +24,7 @@ def figure(value: float | None, digits: int = 4, direction: int = 0) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     rounded = float(f"{mantissa}e{exponent}")
     if (direction < 0 and rounded > value) or (direction > 0 and rounded < value):
-        moved = rounded + direction * 10.0 ** (int(exponent) - digits + 1)
+        moved = Decimal(f"{mantissa}e{exponent}") + direction * Decimal(1).scaleb(int(exponent) - digits + 1)
         mantissa, exponent = f"{moved:.{digits - 1}e}".split("e")
     return _laid_out(mantissa, int(exponent), digits)
 
@@ -38,7 +39,7 @@ def bracket(lower: float | None, upper: float | None, evidence: str | None) -> s
     """The two ends as one text, in as many digits as tell them apart."""
     if evidence in (None, "estimate", "assumed"):
         known = [v for v in (lower, upper) if v is not None]
-        return f"≈ {figure(sum(known) / len(known))}" if known else "–"
+        return f"≈ {figure(math.fsum(v / len(known) for v in known))}" if known else "–"
     if lower is None or upper is None:
         given = f"≥ {figure(lower, 4, -1)}" if lower is not None else f"≤ {figure(upper, 4, 1)}"
         return given if (lower, upper) != (None, None) else "–"

@@ -52,7 +52,7 @@ def compare(
     select: as `opnorm.report.survey.Selection`, given both names of a pair. Raises `UsageError` where the two have no
     layer in common, or none that is selected.
     """
-    notes = _layout_notes(base, tuned)
+    notes = [*_same_file_notes(base, tuned), *_layout_notes(base, tuned)]
     entries, tuned_entries = _entries(base, tuned), _entries(tuned, base)
     updates = updates_of(tuned, tuned_entries)
     if updates and any(is_adapter(e) for e in entries):
@@ -144,6 +144,11 @@ def _borrows(checkpoint: Checkpoint, other: Checkpoint) -> bool:
     )
 
 
+def _same_file_notes(base: Checkpoint, tuned: Checkpoint) -> list[str]:
+    one, other = ([os.path.realpath(f.path) for f in c.files if os.path.exists(f.path)] for c in (base, tuned))
+    return ["BASE and TUNED are the same file: is one of them meant to be another?"] if one and one == other else []
+
+
 def _layout_notes(base: Checkpoint, tuned: Checkpoint) -> list[str]:
     sides = (("BASE", base, "TUNED", tuned), ("TUNED", tuned, "BASE", base))
     return [
@@ -187,9 +192,13 @@ def _nothing_common(base: Checkpoint, tuned: Checkpoint, entries: list[Entry], t
         names = ", ".join(repr(e.name[:80]) for e in rows[:_SHOWN])
         return f"{names}, …" if len(rows) > _SHOWN else names or "nothing"
 
+    if updates_of(base, entries) and not updates_of(tuned, tuned_entries):
+        remedy = "The first is an adapter: give the base first, then the adapter"
+    else:
+        remedy = "Give two checkpoints of one model, or a base and its adapter"
     return (
         f"{path_of(base)} and {path_of(tuned)} have no layer in common: the first holds {first(entries)}; the second "
-        f"{first(tuned_entries)}. Give two checkpoints of one model, or a base and its adapter"
+        f"{first(tuned_entries)}. {remedy}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -59,7 +60,7 @@ class Contents:
 
 
 def same_bytes(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Bit for bit; arrays of other frameworks than NumPy are left to be measured."""
+    """Bit for bit; arrays of other frameworks than NumPy and torch are left to be measured."""
     pairs = list(zip(first, second, strict=True))
     return bool(pairs) and all(_same_form(a, b) and np.array_equal(_bytes(a), _bytes(b)) for a, b in pairs)
 
@@ -76,14 +77,31 @@ def is_rounded(wide: Any, narrow: Any) -> bool:
 
 def not_finite(array: Any) -> int:
     """NaN and Inf of a floating-point array; whole numbers have none."""
+    if not isinstance(array, np.ndarray):
+        return int((~sys.modules["torch"].isfinite(array)).sum())
     return 0 if array.dtype.kind in "biu" else int(array.size - np.isfinite(array).sum())
 
 
 def _same_form(first: Any, second: Any) -> bool:
-    if not (isinstance(first, np.ndarray) and isinstance(second, np.ndarray)):
+    return bool(_form(first) and _form(first) == _form(second))
+
+
+def _form(array: Any) -> tuple[Any, ...]:
+    """What two arrays must share for their bytes to mean the same; empty for arrays whose bytes are not at hand."""
+    if isinstance(array, np.ndarray):
+        return "numpy", array.dtype, array.shape
+    return ("torch", array.dtype, tuple(array.shape)) if _is_plain_torch(array) else ()
+
+
+def _is_plain_torch(array: Any) -> bool:
+    torch = sys.modules.get("torch")
+    if torch is None or type(array) not in (torch.Tensor, torch.nn.Parameter):
         return False
-    return bool(first.dtype == second.dtype and first.shape == second.shape)
+    return bool(array.layout == torch.strided and array.device.type == "cpu")
 
 
 def _bytes(array: Any) -> Any:
+    if not isinstance(array, np.ndarray):
+        torch = sys.modules["torch"]
+        return array.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from opnorm.bound import Evidence, Measurement
+from opnorm.linalg.centering import centered
 from opnorm.linalg.operator import LinearOperator
 from opnorm.linalg.rounding import Float64, down, gamma, ldexp_down, ldexp_up, up
 from opnorm.linalg.stored import StoredMatrix
@@ -99,7 +100,9 @@ def _frobenius(operator: LinearOperator, known: float | None) -> Quantity | None
     """‖A‖_F, PROVED for stored matrices; of a convolution that of its kernel, which is not the operator's."""
     kernel = kernel_of(operator)
     if kernel is not None:
-        size = float(np.linalg.norm(kernel.astype(np.float64)))
+        wide = kernel.astype(np.float64)
+        shift = math.frexp(float(np.abs(wide).max(initial=0.0)))[1]
+        size = ldexp_up(float(np.linalg.norm(np.ldexp(wide, -shift))), shift)
         return Quantity(size, size, size, note="of the kernel")
     if not isinstance(operator, StoredMatrix):
         return None if known is None else Quantity(known, known, known)
@@ -137,11 +140,12 @@ def _rank(subject: Subject) -> Quantity:
 
 def _largest_sides(operator: LinearOperator) -> float:
     """The largest row norm and the largest column norm together."""
+    moved, exponent = centered(operator)
     squares, column = np.zeros(operator.shape[0]), 0.0
-    for block in operator.blocks64(1 << 10):
+    for block in moved.blocks64(1 << 10):
         squares += np.einsum("ij,ij->i", block, block)
         column = max(column, float(np.einsum("ij,ij->j", block, block).max(initial=0.0)))
-    return math.sqrt(float(squares.max(initial=0.0))) + math.sqrt(column)
+    return ldexp_up(math.sqrt(float(squares.max(initial=0.0))) + math.sqrt(column), exponent)
 
 
 def _given(subject: Subject) -> Float64:

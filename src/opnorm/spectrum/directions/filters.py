@@ -70,14 +70,17 @@ def patch_pictures(patch: Float64, shape: tuple[int, ...], rank: int) -> tuple[P
 
 def filter_pictures(kernel: Float64, outputs: list[int]) -> tuple[Picture, ...]:
     """The windows of some filters."""
-    sizes = np.sqrt((kernel.reshape(len(kernel), -1) ** 2).sum(axis=1))
+    moved, exponent = _moderate(kernel)
+    sizes = np.ldexp(np.linalg.norm(moved.reshape(len(moved), -1), axis=1), exponent)
     return tuple(picture(np.moveaxis(kernel[i], 0, -1), f"filter {i}, norm {sizes[i]:.3g}") for i in outputs)
 
 
 def frequency_direction(kernel: Float64, stride: object) -> Direction:
     """The map of σ₁(F(ω)), with the frequency of the largest."""
-    symbol = np.moveaxis(_at_frequencies(kernel), (0, 1), (-2, -1))
+    moved, exponent = _moderate(kernel)
+    symbol = np.moveaxis(_at_frequencies(moved), (0, 1), (-2, -1))
     gain = np.sqrt(np.linalg.eigvalsh(symbol.conj().swapaxes(-1, -2) @ symbol)[..., -1].clip(min=0.0))
+    gain = np.minimum(np.ldexp(gain, exponent), np.finfo(np.float64).max)
     row, column = np.unravel_index(int(gain.argmax()), gain.shape)
     where = np.abs(_frequencies()[[row, column]])
     plain = stride is None or set(np.atleast_1d(np.asarray(stride)).tolist()) == {1}
@@ -94,6 +97,12 @@ def picture(image: NDArray[np.float64], caption: str) -> Picture:
     values = tuple(round(v, DIGITS) + 0.0 for v in scaled.ravel().tolist())
     height, width, channels = image.shape
     return Picture(height, width, channels, values, caption)
+
+
+def _moderate(kernel: Float64) -> tuple[Float64, int]:
+    """2^−e·K with entries of at most 1, whose squares stay in range, and e."""
+    exponent = math.frexp(float(np.abs(kernel).max(initial=0.0)))[1]
+    return np.ldexp(kernel, -exponent), exponent
 
 
 def _frequencies() -> Float64:

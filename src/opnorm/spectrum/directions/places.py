@@ -25,6 +25,10 @@ CONVOLVED = ("convolution", "transposed convolution")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output|head|decoder|proj_out|output_projection)\.weight$")
 
 
+_NO_WORDS = re.compile(r"(^|[._])(pos|positions?|positional|token_type|segments?|wpe)([._]|$)")
+"""Of tables of positions and segments: one may be as long as a vocabulary by chance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """What is known of a row's sides. tokens: its stored rows are the vocabulary. features: its inputs have names.
@@ -74,7 +78,7 @@ def _is_pictured(entry: Entry) -> bool:
 
 
 def _of_tokens(entries: list[Entry], tokens: Tokens) -> list[Entry]:
-    tables = [e for e in entries if e.kind == "embedding" and is_turned(e)]
+    tables = [e for e in entries if e.kind == "embedding" and is_turned(e) and not _NO_WORDS.search(e.name)]
     heads = [e for e in entries if e.kind in (*DENSE, "embedding") and len(e.shape) == 2 and _HEAD.search(e.name)]
     found = [e for e in tables if tokens.fits(e.shape[0])]
     found += [e for e in heads if tokens.fits(inputs_outputs(e)[1]) and not is_turned(e)]
