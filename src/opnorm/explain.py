@@ -21,7 +21,7 @@ _SEE = {
     **dict.fromkeys(("svd", "effective_rank", "participation_ratio", "condition", "nuclear", "density"), "spectrum"),
     **dict.fromkeys(("outliers", "marchenko-pastur"), "noise"),
     **dict.fromkeys(("alpha", "alpha_weighted"), "tail"),
-    "baseline": "budget",
+    **dict.fromkeys(("baseline", "limit-broken", "limit-undecided"), "budget"),
     "spectral normalization": "normalize",
 }
 """Word → the page that explains it."""

@@ -356,3 +356,14 @@ def test_a_real_model(run):
     assert code == 1
     assert f"FAIL     {largest}: spectral_norm ≥ " in out
     assert run(MINILM, "--baseline", "b.json", "--drift", "0.0", *only)[0] == 0
+
+
+def test_the_page_and_the_json_tell_what_a_budget_found(run, model):
+    """Else a page beside a failed check would read as if all were well."""
+    code, _, _ = run(model, "--budget", budget("max = 2.5"), "--json", "r.json", "--html", "r.html", "--no-insight")
+    assert code == 1
+    told = [f for f in json.loads(Path("r.json").read_text())["findings"] if f["code"] == "limit-broken"]
+    assert [(f["row"], f["severity"], f["evidence"]) for f in told] == [("layers.0.weight", "serious", "proved")]
+    assert "exceeds max 2.5" in Path("r.html").read_text()
+    run(model, "--budget", budget("max = 3.1"), "--json", "r.json", "--html", "r.html", "--no-insight")
+    assert not any(f["code"].startswith("limit") for f in json.loads(Path("r.json").read_text())["findings"])

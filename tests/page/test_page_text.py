@@ -289,7 +289,7 @@ def test_every_hostile_name_is_there():
     assert names == set(HOSTILE)
 
 
-@pytest.mark.parametrize("value", [1.7976931348623157e308, 1.7999e308 / 1.002, 5e-324, 2.2250738585072014e-308])
+@pytest.mark.parametrize("value", [1.7976931348623157e308, 5e-324, 2.2250738585072014e-308])
 def test_numbers_at_the_ends_of_the_range_are_printed(value):
     from opnorm.report.html.figures import bracket, figure
 

@@ -83,6 +83,7 @@ def _check(paths: tuple[str, ...], terms: Terms, outputs: Outputs) -> int:
     """Measure, judge, write: what the verb does once everything given makes sense."""
     from opnorm.cli.inputs import survey_of
     from opnorm.cli.outputs import publish, say
+    from opnorm.report.budget.findings import with_verdicts
 
     survey, code = survey_of(paths, terms.measuring(), terms.ceiling, terms.insight())
     try:
@@ -94,6 +95,7 @@ def _check(paths: tuple[str, ...], terms: Terms, outputs: Outputs) -> int:
         return gravest(code, USAGE, INTERRUPTED if survey.interrupted else 0)
     judgement = _judgement([*_located(_of_ceiling(ceiling, terms), report), *verdicts], report, terms)
     codes = [code, 0 if judgement.passed else FAILED, *_grave(survey, report)]
+    report = with_verdicts(report, verdicts)
     codes.append(publish(report, terms.options, _shown(ceiling, verdicts, judgement, terms), terms.ceiling))
     _annotate(judgement, outputs, terms)
     for problem in outputs.write(judgement, report):

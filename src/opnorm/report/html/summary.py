@@ -177,14 +177,21 @@ def _of_changes(comparison: Comparison) -> list[Number]:
         Number(
             f"{counts['changed']:,} of {counts.total():,}", "layers changed", "; ".join(s for s in (rest, also) if s)
         ),
-        Number(f"{proved:,} of {len(bounded):,}", "changes proved", _odds(comparison.failure_probability)),
+        Number(
+            f"{proved:,} of {len(bounded):,}" if bounded else "–",
+            "changes proved",
+            _odds(comparison.failure_probability),
+        ),
     ]
 
 
 def _largest_change(comparison: Comparison) -> Number:
     most = _most_moved(comparison)
-    name = "no layer changed" if most is None else display_name(most.tuned_name, 60)
-    return Number(quantity(most.relative if most else None), "largest relative change ‖ΔW‖/‖W‖", name)
+    if all(c.status == "equal" for c in comparison.changes):
+        return Number("0", "largest relative change ‖ΔW‖/‖W‖", "no layer changed")
+    if most is None:
+        return Number("–", "largest relative change ‖ΔW‖/‖W‖", "no layer could be compared")
+    return Number(quantity(most.relative), "largest relative change ‖ΔW‖/‖W‖", display_name(most.tuned_name, 60))
 
 
 def _odds(odds: float) -> str:
