@@ -12,10 +12,10 @@ class Counter(Oracle):
     """Counts singular values of one matrix above as many τ as asked."""
 
     def above(self, tau: float) -> int:
-        """#{σ > τ}; fails where 4096 bits do not decide a pivot."""
+        """#{σ > τ}, for τ = 0 #{σ > 10⁻⁵⁰⁰}, below all floats; fails where 4096 bits do not decide a pivot."""
         for precision in PRECISIONS:
             ctx.prec = precision
-            count = self._negative_pivots(self._gram(precision), _ball(tau))
+            count = self._negative_pivots(self._gram(precision), _ball(tau) if tau > 0 else arb(10) ** -500)
             if count is not None:
                 return count
         raise AssertionError(f"undecided at {tau!r}")
@@ -41,6 +41,6 @@ class Counter(Oracle):
         for rank, (low, high) in enumerate(zip(lower, upper, strict=True), start=1):
             if low > 0 and self.above(np.nextafter(low, 0.0)) < rank:
                 return False
-            if self.above(high) > rank - 1 and high > 0:
+            if self.above(high) > rank - 1:
                 return False
         return True

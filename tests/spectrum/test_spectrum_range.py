@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from counting import Counter
 
 import opnorm
 from opnorm.linalg.operator import FunctionOperator
@@ -109,3 +110,12 @@ def test_a_whole_report_of_huge_kernels_is_finite():
 def test_a_lazily_negated_tensor():
     tensor = torch.arange(12.0).reshape(3, 4)
     assert opnorm.spectral_norm(torch._neg_view(tensor), seed=0) == opnorm.spectral_norm(-tensor, seed=0)
+
+
+def test_the_oracle_sees_an_upper_end_that_underflowed():
+    """σ₂ of this matrix is 8e-325, below every float, and not 0."""
+    tiny = np.array([[3.0, 2.0], [4.0, 3.0]]) * 5e-324
+    top = np.array([3.5e-323, 5e-324])
+    assert Counter(tiny).brackets(np.zeros(2), top)
+    assert not Counter(tiny).brackets(np.zeros(2), np.array([top[0], 0.0]))
+    assert Counter(np.array([[1.0, 1.0], [1.0, 1.0]])).brackets(np.zeros(2), np.array([2.1, 0.0]))

@@ -119,21 +119,14 @@ def _closer(report: Report, terms: Terms, paths: tuple[str, ...]) -> Report:
 
 def _measured_again(paths: tuple[str, ...], names: Iterable[str], limit: float, terms: Terms) -> Survey:
     from opnorm.bound import Evidence
-    from opnorm.cli.inputs import shown_progress
+    from opnorm.cli.inputs import add_all
     from opnorm.linalg.request import Request
-    from opnorm.readers import open_checkpoint
     from opnorm.report.survey import Selection, Survey
 
     options = terms.measuring()
     request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=limit)
     survey = Survey(request, Selection(tuple(glob.escape(name) for name in names)), options.jobs)
-    with shown_progress(options.quiet) as progress:
-        for path in paths:
-            try:
-                with open_checkpoint(path, options.input_shape) as checkpoint:
-                    survey.add(checkpoint, progress)
-            except OpnormError as error:
-                survey.refuse(error)
+    add_all(survey, paths, options)
     return survey
 
 

@@ -31,7 +31,20 @@ def survey_of(
     """
     request = Request(Evidence.parse(options.evidence), options.width, options.seed, ceiling=ceiling)
     selection, thresholds = Selection(options.only, options.skip), thresholds_of(options)
-    survey, code = Survey(request, selection, options.jobs, insight_of(options) or insight, thresholds), 0
+    survey = Survey(request, selection, options.jobs, insight_of(options) or insight, thresholds)
+    code = add_all(survey, paths, options)
+    refused = any(f.code == "file-refused" for f in survey.findings)
+    code = gravest(code, REFUSED if refused and not code else code)
+    if not survey.rows and not code and not survey.interrupted:
+        raise UsageError(_nothing(options))
+    for finding in survey.findings:
+        say(finding.message)
+    return survey, code
+
+
+def add_all(survey: Survey, paths: tuple[str, ...], options: Options) -> int:
+    """Measure every input, until one is interrupted; the gravest code of those that could not be opened."""
+    code = 0
     with shown_progress(options.quiet) as progress:
         for path in paths:
             try:
@@ -42,13 +55,7 @@ def survey_of(
                 code = gravest(code, exit_code(error))
             if survey.interrupted:
                 break
-    refused = any(f.code == "file-refused" for f in survey.findings)
-    code = gravest(code, REFUSED if refused and not code else code)
-    if not survey.rows and not code and not survey.interrupted:
-        raise UsageError(_nothing(options))
-    for finding in survey.findings:
-        say(finding.message)
-    return survey, code
+    return code
 
 
 def thresholds_of(options: Options) -> Thresholds:
