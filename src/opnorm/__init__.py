@@ -38,8 +38,11 @@ if TYPE_CHECKING:
         UnsupportedInput,
         UsageError,
     )
+    from opnorm.experiment.document import TrialReport
+    from opnorm.experiment.trial import trial
     from opnorm.frameworks import aslinearoperator
     from opnorm.frameworks.convolution import Convolution
+    from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
     from opnorm.linalg.algebra import low_rank_update
     from opnorm.linalg.operator import FunctionOperator, LinearOperator, adjoint_defect
     from opnorm.report.document import Report, Row
@@ -73,8 +76,11 @@ _HOMES = {
         "UnsupportedInput",
         "UsageError",
     ),
+    "opnorm.experiment.document": ("TrialReport",),
+    "opnorm.experiment.trial": ("trial",),
     "opnorm.frameworks": ("aslinearoperator",),
     "opnorm.frameworks.convolution": ("Convolution",),
+    "opnorm.integrations.estimators": ("SpectralClassifier", "SpectralRegressor"),
     "opnorm.linalg.algebra": ("low_rank_update",),
     "opnorm.linalg.operator": ("FunctionOperator", "LinearOperator", "adjoint_defect"),
     "opnorm.report.document": ("Report", "Row"),
@@ -99,6 +105,9 @@ __all__ = [
     "OpnormError",
     "Report",
     "Row",
+    "SpectralClassifier",
+    "SpectralRegressor",
+    "TrialReport",
     "UndefinedNorm",
     "UnsupportedInput",
     "UsageError",
@@ -127,6 +136,7 @@ __all__ = [
     "spectral_norm",
     "spectral_penalty",
     "suggest",
+    "trial",
     "watch",
 ]
 

@@ -19,6 +19,7 @@ from opnorm.cli.codes import CONTRADICTION, INTERRUPTED, exit_code, gravest
 from opnorm.cli.compare import compare
 from opnorm.cli.options import Options, common_options
 from opnorm.cli.threads import share_cores
+from opnorm.cli.trial import trial
 from opnorm.errors import OpnormError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def explain(topic: str | None) -> int:
     return 0
 
 
-for verb in (check, compare, cap):
+for verb in (check, compare, cap, trial):
     cli.add_command(verb)
 
 

@@ -1,0 +1,105 @@
+"""Answers in plain words with their figures, and nothing that the figures do not say.
+
+Shares of examples are said in points (hundredths); every other unit by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opnorm.experiment.claims.claim import Claim, Facts
+from opnorm.experiment.document import Answer, Comparison, Design
+from opnorm.experiment.statistics import least_seeds
+
+IN_POINTS = ("accuracy", "balanced accuracy", "of trainings", "of probability")
+
+ANSWERED = {
+    Answer.HELPS: " helps",
+    Answer.HURTS: " hurts",
+    Answer.SAME: " is practically the same",
+    Answer.OPEN: ": not enough evidence",
+}
+
+
+def sentence(claim: Claim, comparisons: Sequence[Comparison], facts: Facts) -> str:
+    """Of one measure, each arm after the other."""
+    measure = next(m for m in claim.measures if m.name == comparisons[0].measure)
+    what = measure.title.replace("score", facts.title.split(" (")[0], 1)
+    told = "; ".join(_told(c, "pairs of seeds" if measure.seeds_each == 2 else "seeds") for c in comparisons)
+    return f"{claim.title}, by {what}: {told}."
+
+
+def _told(c: Comparison, counted: str) -> str:
+    head = f"{c.arm}{ANSWERED[c.answer]}"
+    if c.difference is None:
+        return f"{head} ({c.note or 'nothing to compare'})"
+    inside = ", ".join(filter(None, (_interval(c), _count(c, counted), _likely(c), _wanted(c))))
+    return f"{head}: {_amount(c, c.difference)} ({inside})"
+
+
+def _interval(c: Comparison) -> str:
+    if c.interval is None:
+        return ""
+    low, high = c.interval
+    return f"{100 * c.confidence:g} % interval {_figure(c, low)} to {_figure(c, high)}"
+
+
+def _count(c: Comparison, counted: str) -> str:
+    seeds = f"{len(c.pairs)} {counted}"
+    return f"{seeds}, {len(c.left_out)} left out" if c.left_out else seeds
+
+
+def _likely(c: Comparison) -> str:
+    """The probability of what is answered; of what is the likeliest where nothing is."""
+    if c.better is None or c.same is None or c.worse is None:
+        return ""
+    edge = _amount(c, c.margin).lstrip("+")
+    said = {
+        Answer.HELPS: (c.better, f"better by more than {edge}"),
+        Answer.HURTS: (c.worse, f"worse by more than {edge}"),
+        Answer.SAME: (c.same, f"within {edge}"),
+    }
+    share, words = said[c.answer] if c.answer in said else max(said.values())
+    return f"{_percent(share)} likely {words}"
+
+
+def _wanted(c: Comparison) -> str:
+    return f"about {c.needed} seeds would decide" if c.answer is Answer.OPEN and c.needed else ""
+
+
+def _percent(share: float) -> str:
+    if share > 0.99:
+        return "over 99 %"
+    return "under 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+
+
+def _amount(c: Comparison, value: float) -> str:
+    return f"{_figure(c, value)} {'points' if c.unit in IN_POINTS else c.unit}"
+
+
+def _figure(c: Comparison, value: float) -> str:
+    """With one digit more than the margin has, and a sign."""
+    if c.unit in IN_POINTS:
+        return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{value:+.3g}".replace("-", "−")
+
+
+def cautions(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
+    """What must be said beside the answers: that so few seeds can give none, and what else may lie behind one."""
+    return [*_undecidable(claim, comparisons, design), *_causes(claim, comparisons)]
+
+
+def _undecidable(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
+    each = {m.name: m.seeds_each for m in claim.measures}
+    most = max(each[c.measure] for c in comparisons)
+    enough = most * least_seeds(len(comparisons), design.level)
+    if len(design.seeds) >= enough:
+        return []
+    counted = f"{len(design.seeds)} seeds" + (f", {len(design.seeds) // 2} pairs of them," if most == 2 else "")
+    return [f"{counted} cannot decide {len(comparisons)} comparisons whatever they give: {enough} seeds could"]
+
+
+def _causes(claim: Claim, comparisons: Sequence[Comparison]) -> list[str]:
+    """What else may be behind an answer, for the measures that came out other than open."""
+    told = {c.measure for c in comparisons if c.answer in (Answer.HELPS, Answer.HURTS)}
+    return [f"{m.title}: {m.caution}" for m in claim.measures if m.caution and m.name in told]

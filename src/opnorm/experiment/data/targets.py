@@ -1,0 +1,81 @@
+"""The target column: what is to be predicted, numbers or classes, and its values as a model is trained on them.
+
+The rule, which `task` overrides: words, flags and categories are classes; so are numbers of only two different values
+and whole numbers of at most `FEW` different ones; all other numbers are numbers. Classes are counted in the order of
+their names (numbers by size): of two, the second is the one that ranking scores look for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opnorm.errors import UsageError
+from opnorm.experiment.data.examples import Targets
+from opnorm.experiment.data.words import counted, listed, shown
+from opnorm.experiment.subject import Task
+
+if TYPE_CHECKING:
+    import pandas
+
+FEW = 10
+MOST_CLASSES = 100
+TASKS = ("classification", *Task)
+
+
+def encode(column: pandas.Series, task: str | None = None) -> Targets:
+    """The targets of a column without missing values."""
+    if task is not None and task not in TASKS:
+        raise UsageError(f"there is no task {shown(task)}: choose one of {', '.join(TASKS)}")
+    name, numbers = shown(column.name), _numbers(column)
+    if numbers is not None and not np.isfinite(numbers).all():
+        raise UsageError(
+            f"the target {name} has {counted(int((~np.isfinite(numbers)).sum()), 'infinite value')}: remove these rows"
+        )
+    regression, because = _is_regression(numbers) if task is None else (task == Task.REGRESSION, "as asked for")
+    if not regression:
+        return _classes(column, numbers, task, because)
+    if numbers is None:
+        raise UsageError(
+            f"the target {name} holds words such as {listed(column.unique()[:3])}: regression needs numbers"
+        )
+    return Targets(Task.REGRESSION, numbers, (), because)
+
+
+def _numbers(column: pandas.Series) -> np.ndarray | None:
+    from pandas.api import types
+
+    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column) or types.is_complex_dtype(column):
+        return None
+    return np.asarray(column, dtype=np.float64)
+
+
+def _is_regression(numbers: np.ndarray | None) -> tuple[bool, str]:
+    if numbers is None:
+        return False, "the target holds words"
+    distinct = np.unique(numbers)
+    if len(distinct) == 2:
+        return False, "the target has two different values"
+    if len(distinct) <= FEW and (distinct == np.round(distinct)).all():
+        return False, f"the target has {len(distinct)} different whole numbers"
+    return True, f"the target has {len(distinct):,} different numbers"
+
+
+def _classes(column: pandas.Series, numbers: np.ndarray | None, task: str | None, because: str) -> Targets:
+    values = column.astype(object).map(str).to_numpy(dtype=object) if numbers is None else numbers
+    distinct, places = np.unique(values, return_inverse=True)
+    name = shown(column.name)
+    if len(distinct) > MOST_CLASSES:
+        raise UsageError(
+            f"the target {name} has {len(distinct):,} different values, too many for classes (at most {MOST_CLASSES}): "
+            "choose another column, or --task regression where they are numbers"
+        )
+    if task == Task.BINARY and len(distinct) != 2:
+        raise UsageError(f"the target {name} has {counted(len(distinct), 'class', 'classes')}, and binary needs two")
+    labels = tuple(_label(v) for v in distinct)
+    return Targets(Task.BINARY if len(distinct) == 2 else Task.MULTICLASS, places.astype(np.int64), labels, because)
+
+
+def _label(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,46 @@
+"""What a trial is about to do, in a few lines, before it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from opnorm.experiment.data.words import counted
+from opnorm.experiment.run.cells import Chain, remaining, trainings
+from opnorm.experiment.run.declare import Declared
+from opnorm.experiment.run.journal import Journal
+from opnorm.experiment.run.pace import in_words
+
+
+def announced(
+    asked: Declared, work: Sequence[Chain], journal: Journal, workers: int, minutes: float | None,
+    rehearsed: float | None,
+) -> Iterator[str]:  # fmt: skip
+    """work: of all seeds, or of one where their number is not known yet. rehearsed: seconds of a training."""
+    design = asked.design
+    open_ended = minutes is not None and journal.plan is None
+    arms = list(dict.fromkeys(chain.arm for chain in work))
+    seeds = "each seed" if open_ended else counted(len({chain.seed for chain in work}), "seed")
+    yield (
+        f"{counted(len(arms), 'arm')} ({', '.join(arms)}), {seeds}, conditions {', '.join(design.conditions)}: at most "
+        f"{counted(trainings(work, design.budget), 'training')}, {design.budget} of them an arm and seed to tune it"
+    )
+    yield (
+        f"primary claim {design.primary}: {counted(asked.comparisons, 'comparison')} at level {design.level:g}, "
+        f"differences in {design.metric} within ±{design.margin:g} count as practically the same"
+    )
+    yield from asked.notes
+    left = remaining(work, journal.done)
+    if journal.done:
+        yield f"{counted(len(journal.done), 'cell')} of the journal need not be done again"
+    training = _seconds(journal, design.budget) if rehearsed is None else rehearsed
+    takes = in_words(trainings(left, design.budget) * training / workers)
+    if open_ended:
+        yield f"a seed takes about {takes} with {counted(workers, 'worker')}; {minutes:g} min are given"
+    elif left:
+        yield f"about {takes} with {counted(workers, 'worker')}"
+
+
+def _seconds(journal: Journal, budget: int) -> float:
+    """Of a training, from what is done."""
+    done = sum(Chain(c.arm, c.seed, (c.condition,)).trainings(budget) for c in journal.took)
+    return sum(journal.took.values()) / max(1, done)

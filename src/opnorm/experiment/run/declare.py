@@ -1,0 +1,186 @@
+"""The design of a trial, complete before the first training: what is not said has a default, what cannot be meant or
+could decide nothing is refused. Needs torch only to look at the subject.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from opnorm.errors import UsageError
+from opnorm.experiment.data.words import nearest, shown
+from opnorm.experiment.document import AGAIN, CONDITIONS, Design
+from opnorm.experiment.run.cells import FULL
+from opnorm.experiment.run.pace import MOST
+from opnorm.experiment.subject import Subject
+
+ARMS = ("none", "l2", "dropout", "cap", "cap+l2")
+BASELINE = "none"
+DEFAULT_CONDITIONS = ("full", "small", "noise")
+SEEDS, EPOCHS, BATCH = 10, 30, 64
+TUNERS = ("grid", "optuna")
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user said of a design; None where nothing was said. claims: the first is the primary one.
+
+    seeds: how many, or which. timed: they are planned to fit a time.
+    """
+
+    arms: Sequence[str] | None = None
+    seeds: int | Iterable[int] | None = None
+    conditions: Sequence[str] | None = None
+    claims: Sequence[str] | None = None
+    margin: float | None = None
+    level: float = 0.05
+    budget: int = 4
+    tuner: str = "grid"
+    epochs: int | None = None
+    batch: int | None = None
+    timed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """design: complete. comparisons: of its primary claim. notes: what was added or left out without being asked."""
+
+    design: Design
+    comparisons: int
+    notes: tuple[str, ...]
+
+    @property
+    def least(self) -> int:
+        """Seeds without which nothing could be decided."""
+        from opnorm.experiment.statistics import least_seeds
+
+        return least_seeds(self.comparisons, self.design.level)
+
+
+def declared(subject: Subject, wishes: Wishes) -> Declared:
+    """The design that `wishes` and `subject` make. Raises `UsageError` for one that could never decide anything."""
+    from opnorm.experiment.claims import comparisons_of
+    from opnorm.experiment.metrics import METRICS
+    from opnorm.experiment.statistics import require_decidable
+
+    notes: list[str] = []
+    claims = _claims(wishes.claims)
+    design = Design(
+        _arms(wishes.arms, notes),
+        _seeds(wishes.seeds, wishes.timed),
+        subject.metric,
+        _margin(wishes.margin, METRICS[subject.metric].margin),
+        BASELINE,
+        _conditions(wishes.conditions, subject, notes),
+        claims,
+        claims[0],
+        _level(wishes.level),
+        _count(wishes.budget, "budget"),
+        _tuner(wishes.tuner),
+        _count(EPOCHS if wishes.epochs is None else wishes.epochs, "epochs"),
+        _count(BATCH if wishes.batch is None else wishes.batch, "batch"),
+    )
+    comparisons = comparisons_of(design.primary, design, subject)
+    if not comparisons:
+        raise UsageError(f"the primary claim {design.primary} has no measure here; put another first in --claims")
+    require_decidable(len(design.seeds), comparisons, design.level)
+    return Declared(design, comparisons, tuple(notes))
+
+
+def _arms(given: Sequence[str] | None, notes: list[str]) -> tuple[str, ...]:
+    from opnorm.experiment.arms import arm_of
+
+    names = [name.strip() for name in (ARMS if given is None else given)]
+    for name in names:
+        if name.endswith(f"@{AGAIN}"):
+            raise UsageError(f"arm {shown(name)}: the control is added by itself; --no-control leaves it away")
+        arm_of(name)
+    parts = [frozenset(name.split("+")) for name in names]
+    twice = next((name for name, part in zip(names, parts, strict=True) if parts.count(part) > 1), None)
+    if twice is not None:
+        raise UsageError(f"arm {shown(twice)} is there twice; name each once")
+    if BASELINE not in names:
+        names = [BASELINE, *names]
+        notes.append(f"the arm '{BASELINE}' was added: it is what the others are compared with")
+    if len(names) < 2:
+        raise UsageError(f"there is nothing to compare with {BASELINE!r}; give an arm more, such as --arms none,cap")
+    return tuple(names)
+
+
+def _seeds(given: int | Iterable[int] | None, timed: bool) -> tuple[int, ...]:
+    if given is None:
+        given = MOST if timed else SEEDS
+    if isinstance(given, int):
+        _count(given, "seeds")
+        return tuple(range(given))
+    seeds = tuple(int(seed) for seed in given)
+    wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
+    if wrong or not seeds or len(set(seeds)) < len(seeds):
+        what = f"{wrong[0]} is none" if wrong else "one is there twice" if seeds else "there are none"
+        raise UsageError(f"seeds: {what}; give different whole numbers from 0 to {LARGEST_SEED}, or how many")
+    return seeds
+
+
+def _conditions(given: Sequence[str] | None, subject: Subject, notes: list[str]) -> tuple[str, ...]:
+    possible = subject.conditions()
+    for name in given or ():
+        if name not in CONDITIONS:
+            raise UsageError(
+                f"there is no condition {shown(name)}; there are {', '.join(CONDITIONS)}."
+                + nearest(name, list(CONDITIONS))
+            )
+        if name not in possible:
+            raise UsageError(f"the condition {name} does not exist here; possible are {', '.join(possible)}")
+    wanted = [FULL, *(c for c in (given or DEFAULT_CONDITIONS) if c != FULL)]
+    missing = [c for c in wanted if c not in possible]
+    notes += [f"the condition '{c}' does not exist for this model and data, and was not run" for c in missing]
+    return tuple(dict.fromkeys(c for c in wanted if c in possible))
+
+
+def _claims(given: Sequence[str] | None) -> tuple[str, ...]:
+    from opnorm.experiment.claims import CLAIMS
+
+    if given is None:
+        return tuple(CLAIMS)
+    for name in given:
+        if name not in CLAIMS:
+            raise UsageError(
+                f"there is no claim {shown(name)}; there are {', '.join(CLAIMS)}.{nearest(name, list(CLAIMS))}"
+            )
+    if not given:
+        raise UsageError(f"there is no claim to judge; there are {', '.join(CLAIMS)}")
+    return tuple(dict.fromkeys(given))
+
+
+def _margin(given: float | None, ordinary: float) -> float:
+    margin = ordinary if given is None else float(given)
+    if not (math.isfinite(margin) and margin > 0):
+        raise UsageError(f"margin {given!r}: give a positive number in units of the metric, such as {ordinary:g}")
+    return margin
+
+
+def _level(given: float) -> float:
+    if not 0 < given < 1:
+        raise UsageError(f"level {given!r} is no probability of error: give a number between 0 and 1, such as 0.05")
+    return float(given)
+
+
+def _count(given: int, name: str) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise UsageError(f"{name} {given!r}: give a whole number from 1")
+    return given
+
+
+def _tuner(given: str) -> str:
+    if given not in TUNERS:
+        raise UsageError(f"there is no tuner {shown(given)}; there are {', '.join(TUNERS)}")
+    if given == "optuna":
+        from importlib.util import find_spec
+
+        from opnorm.errors import MissingExtra
+
+        if find_spec("optuna") is None:
+            raise MissingExtra("optuna", "--tuner optuna")
+    return given

@@ -1,0 +1,113 @@
+"""The page of a trial: templates, one style sheet, one script and the payload, as one text.
+
+Style, script and policy are those of the other reports (`opnorm.report.html`) with a few additions. The same report
+gives the same text. Cost: a second for a thousand models.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from opnorm.experiment.document import Answer, Comparison, TrialReport
+from opnorm.report.html.assemble import _joined as shared
+from opnorm.report.html.assemble import _policy as policy
+from opnorm.report.trial import answer, words
+from opnorm.report.trial.html import costs, curves, estimation, ledger, payload, rules, tuning
+from opnorm.report.trial.points import in_points
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STYLES = ("base.css", "parts.css", "charts.css", "print.css")
+SCRIPTS = ("base.js", "store.js", "tips.js")
+_DOTS = 2500
+"""Beyond so many dots they no longer say what they are: the page would grow by megabytes."""
+
+
+def page(report: TrialReport) -> str:
+    """`report` as one self-contained HTML file."""
+    style, script = (
+        f"{shared(STYLES)}{_own('trial.css')}",
+        f'"use strict";(() => {{\n{shared(SCRIPTS)}{_own("trial.js")}}})();\n',
+    )
+    block, kept = payload.payload(report)
+    report = in_points(report)
+    telling = sum(len(c.pairs) for v in report.verdicts for c in v.comparisons) <= _DOTS
+    return (
+        _environment()
+        .get_template("trial.html")
+        .render(
+            report=report,
+            design=report.design,
+            question=answer.QUESTION,
+            told=answer.headline(report),
+            numbers=answer.numbers(report),
+            policy=policy(style, script),
+            style=style,
+            script=script,
+            block=block,
+            kept=kept,
+            claims=[
+                (v, _grouped(answer.leading(v)), estimation.measures(v.comparisons, telling)) for v in report.verdicts
+            ],
+            primary=answer.primary(report),
+            controls=estimation.measures(report.controls, telling),
+            moved=[c for c in report.controls if c.answer in (Answer.HELPS, Answer.HURTS)],
+            costs=costs.table(report.costs),
+            curves=curves.curves(report),
+            tuned=tuning.lines(report),
+            trainings=tuning.trainings(report),
+            failures=ledger.failures(report),
+            left_out=ledger.left_out(report),
+            missing=ledger.missing(report),
+            tally=ledger.tally(report),
+            records=ledger.table(report),
+            rules=rules.rules(report.design),
+        )
+    )
+
+
+def _grouped(found: list[Comparison]) -> list[tuple[Answer, str]]:
+    """Each answer that occurs, and the arms that it is of."""
+    arms = {kind: [words.name(c.arm) for c in found if c.answer is kind] for kind in Answer}
+    return [(kind, words.listed(names, 12)) for kind, names in arms.items() if names]
+
+
+def _own(name: str) -> str:
+    return (files("opnorm.report.trial.html") / "assets" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("opnorm.report.trial.html", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "name": words.name,
+        "line": words.line,
+        "symbol": words.SYMBOL.__getitem__,
+        "p": words.p_value,
+        "signed": words.signed,
+        "interval": words.interval,
+        "capital": words.capital,
+        "condition": ledger.condition_of,
+        "counted": words.counted,
+        "shown": _shown,
+        "setting": words.plain_setting,
+    }
+    return found
+
+
+def _shown(value: str | int | float) -> str:
+    """A fact about the subject."""
+    if isinstance(value, str):
+        return words.name(value, 400)
+    return f"{value:,}" if isinstance(value, int) else words.value(value)

@@ -1,0 +1,128 @@
+"""The tables of examples/trials: rows, targets, and that what was left out as a leak is one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from trial_examples_loaded import DATA, example, needs
+
+FILES = {
+    "actg175": "ACTG175.csv",
+    "german_credit": "germancredit.csv",
+    "loans": "loanapp.csv.bz2",
+    "flights": "flights.csv.zip",
+    "bikes": "Bikeshare.csv",
+}
+SHAPES = {
+    "actg175": (1939, 17),
+    "german_credit": (1000, 19),
+    "loans": (1989, 40),
+    "flights": (4000, 15),
+    "bikes": (3000, 12),
+}
+POSITIVE = {"actg175": 349, "german_credit": 700, "loans": 1745, "flights": 979}
+KNOWN_BEFORE = {
+    "month", "carrier", "origin", "dest", "hour", "distance", "weekday", "temp", "dewp", "humid", "wind_speed",
+    "precip", "pressure", "visib", "late",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables():
+    found = {}
+
+    def table(name):
+        needs(FILES[name])
+        if name not in found:
+            found[name] = example(name).table()
+        return found[name]
+
+    return table
+
+
+def positive(table, name):
+    target = table[example(name).TARGET]
+    return (target == "good") if name == "german_credit" else (target == 1)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_size_and_target(tables, name):
+    table = tables(name)
+    assert table.shape == SHAPES[name]
+    assert table[example(name).TARGET].notna().all()
+    assert table.columns.is_unique
+    if name in POSITIVE:
+        assert positive(table, name).sum() == POSITIVE[name]
+
+
+@pytest.mark.parametrize("name", ["actg175", "loans", "bikes"])
+def test_the_same_each_time(tables, name):
+    pd.testing.assert_frame_equal(tables(name), example(name).table())
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+def test_no_single_column_gives_the_answer_away(tables, name):
+    """A leak orders the classes nearly alone; the best honest column reaches 0.63 to 0.71."""
+    table = tables(name)
+    answer, features = positive(table, name), table.drop(columns=example(name).TARGET)
+    for column in features:
+        values = features[column]
+        if not pd.api.types.is_numeric_dtype(values):
+            values = answer.groupby(values).transform("mean")  # as good as a category can be
+        area = roc_auc_score(answer, values.fillna(values.median()))
+        assert max(area, 1 - area) < 0.8, (column, area)
+
+
+def test_what_loans_leaves_out_leaks():
+    needs(FILES["loans"])
+    loans = pd.read_csv(DATA / FILES["loans"])
+    assert (loans["approve"] == 1 - loans["reject"]).all()
+    assert loans.loc[loans["typur"] > 0, "approve"].mean() > 0.99
+    assert loans.loc[loans["inson"] == 1, "approve"].mean() < 0.1
+    guidelines = loans["gdlin"] == 1
+    assert loans.loc[guidelines, "approve"].mean() - loans.loc[~guidelines, "approve"].mean() > 0.6
+
+
+def test_loans_codes_for_not_known_are_missing(tables):
+    table = tables("loans")
+    assert table[["lines", "term", "liq"]].isna().sum().to_dict() == {"lines": 1, "term": 4, "liq": 9}
+    assert table[["lines", "term"]].max().max() < 999_999
+
+
+def test_what_bikes_leaves_out_adds_up_to_the_target():
+    needs(FILES["bikes"])
+    hours = pd.read_csv(DATA / FILES["bikes"])
+    assert (hours["casual"] + hours["registered"] == hours["bikers"]).all()
+    assert not {"casual", "registered", "day"} & set(example("bikes").table())
+
+
+def test_flights_hold_only_what_was_known_before(tables):
+    table = tables("flights")
+    assert set(table) == KNOWN_BEFORE
+    assert table["temp"].isna().sum() <= 20  # the weather was found for all but a few
+
+
+def test_flights_weather_is_that_of_their_own_hour(tables):
+    """Joined again by hand from the planned local hour: an hour off would not agree."""
+    table = tables("flights")
+    flights = pd.read_csv(DATA / FILES["flights"]).dropna(subset="arr_delay").sample(4000, random_state=0)
+    weather = pd.read_csv(DATA / "weather.csv").set_index(["origin", "time_hour"])["temp"]
+    for i in (0, 1717, 3999):
+        flight = flights.iloc[i]
+        assert table["late"].iloc[i] == (flight["arr_delay"] > 15)
+        assert table["temp"].iloc[i] == weather[flight["origin"], flight["time_hour"]]
+
+
+def test_actg175_leaves_out_those_of_whom_nothing_is_known(tables):
+    table = tables("actg175")
+    patients = pd.read_csv(DATA / FILES["actg175"])
+    lost = ((patients["cens"] == 0) & (patients["days"] <= 730)).sum()
+    assert len(patients) - len(table) == lost == 200
+    assert not {"cd420", "cd820", "cd496", "offtrt", "days", "cens", "pidnum"} & set(table)
+    treated = table.groupby("arms")["declined"].mean()
+    assert treated["zidovudine"] > treated.drop("zidovudine").max()  # what the trial found
+
+
+def test_german_credit_leaves_out_sex_and_nationality(tables):
+    assert not [column for column in tables("german_credit") if "sex" in column or "foreign" in column]
+    assert np.isin(tables("german_credit")["creditability"], ["good", "bad"]).all()
