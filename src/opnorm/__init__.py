@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opnorm.api import block_diagonal, compare, measure, spectral_norm
+    from opnorm.api import block_diagonal, compare, measure, spectral_norm, trial
     from opnorm.bound import Bound, Bracket, Evidence, Measurement
     from opnorm.constraint.decay.invariant import decay_for, norm_invariant
     from opnorm.constraint.diagnosis.suggest import suggest
@@ -38,20 +38,19 @@ if TYPE_CHECKING:
         UnsupportedInput,
         UsageError,
     )
-    from opnorm.experiment.document import TrialReport
-    from opnorm.experiment.trial import trial
     from opnorm.frameworks import aslinearoperator
     from opnorm.frameworks.convolution import Convolution
     from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
     from opnorm.linalg.algebra import low_rank_update
     from opnorm.linalg.operator import FunctionOperator, LinearOperator, adjoint_defect
     from opnorm.report.document import Report, Row
+    from opnorm.report.trial.result import TrialResult
     from opnorm.spectrum.describe import describe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "opnorm.api": ("block_diagonal", "compare", "measure", "spectral_norm"),
+    "opnorm.api": ("block_diagonal", "compare", "measure", "spectral_norm", "trial"),
     "opnorm.bound": ("Bound", "Bracket", "Evidence", "Measurement"),
     "opnorm.constraint.finalize.certificate": ("Certificate",),
     "opnorm.constraint.files.capping": ("cap_file",),
@@ -76,14 +75,13 @@ _HOMES = {
         "UnsupportedInput",
         "UsageError",
     ),
-    "opnorm.experiment.document": ("TrialReport",),
-    "opnorm.experiment.trial": ("trial",),
     "opnorm.frameworks": ("aslinearoperator",),
     "opnorm.frameworks.convolution": ("Convolution",),
     "opnorm.integrations.estimators": ("SpectralClassifier", "SpectralRegressor"),
     "opnorm.linalg.algebra": ("low_rank_update",),
     "opnorm.linalg.operator": ("FunctionOperator", "LinearOperator", "adjoint_defect"),
     "opnorm.report.document": ("Report", "Row"),
+    "opnorm.report.trial.result": ("TrialResult",),
     "opnorm.spectrum.describe": ("describe",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -107,7 +105,7 @@ __all__ = [
     "Row",
     "SpectralClassifier",
     "SpectralRegressor",
-    "TrialReport",
+    "TrialResult",
     "UndefinedNorm",
     "UnsupportedInput",
     "UsageError",

@@ -6,10 +6,10 @@ from importlib.resources import files
 from importlib.util import find_spec
 
 import pytest
-from page_browser import missing
 from page_reports import full
 
 from opnorm.report.html import page
+from page_browser import missing
 
 pytestmark = pytest.mark.browser
 

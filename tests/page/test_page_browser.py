@@ -8,12 +8,12 @@ import re
 from functools import cache
 
 import pytest
-from page_browser import expect
 from page_reports import compared, full, hostile, made, plain
 
 from opnorm.report.document import Row
 from opnorm.report.html import page
 from opnorm.report.html.figures import figure, row_bracket
+from page_browser import expect
 
 pytestmark = pytest.mark.browser
 TABLE = "#table table"

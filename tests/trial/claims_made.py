@@ -41,6 +41,8 @@ class MadeSubject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             last = [torch.nn.Linear(16, self.classes)] + ([] if self.task.classifies else [torch.nn.Flatten(0)])
+            if self.tokens:
+                return torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(24, 2))
             return torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), *last)
 
     def fit(self, model, split, arm, seed):

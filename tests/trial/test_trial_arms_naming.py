@@ -76,4 +76,6 @@ def test_other_names_are_refused_with_what_is_allowed(name: str, words: str) -> 
 
 @pytest.mark.parametrize("name", [*ARMS, "dropout+l1+cap+l2@again"])
 def test_arms_pickle(name: str) -> None:
-    assert pickle.loads(pickle.dumps(arm_of(name))).strengths == arm_of(name).strengths
+    back = pickle.loads(pickle.dumps(arm_of(name)))  # noqa: S301  (made here)
+    assert back.strengths == arm_of(name).strengths
+    assert back.start({"rate": 0.5}, 1).rate == 0.5

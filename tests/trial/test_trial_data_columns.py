@@ -106,6 +106,7 @@ def test_without_any_usable_column_all_reasons_are_given() -> None:
         ([10, 9, 2] * 30, Task.MULTICLASS, ("2", "9", "10")),
         (list(range(11)) * 10, Task.REGRESSION, ()),
         ([0.5, 1.5, 2.5] * 30, Task.REGRESSION, ()),
+        ([f"{i / 2}" for i in range(60)], Task.REGRESSION, ()),
         (pd.Categorical(["a", "b", "c"] * 30), Task.MULTICLASS, ("a", "b", "c")),
         (pd.array([1, 2, 3] * 30, dtype="Int64"), Task.MULTICLASS, ("1", "2", "3")),
     ],
@@ -125,6 +126,8 @@ def test_the_task_can_be_chosen() -> None:
         (rating, "ranking", "no task 'ranking': choose one of classification, regression, binary, multiclass"),
         (pd.Series(["a", "b"] * 9, name="y"), "regression", "holds words such as 'a', 'b': regression needs numbers"),
         (pd.Series([f"w{i}" for i in range(101)], name="y"), None, "101 different values, too many for classes"),
+        (pd.Series([*map(str, range(200)), "n/k"], name="y"), None, "201 different values.*words such as 'n/k'"),
+        (pd.Series([*map(str, range(200)), "n/k"], name="y"), "regression", "holds words such as 'n/k'"),
         (pd.Series([0.5, np.inf, 2.0], name="y"), None, "1 infinite value"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -35,11 +35,10 @@ def singular_values(estimator):
     return [np.linalg.svd(w.astype(np.float64), compute_uv=False) for w in estimator.coefs_]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", [SpectralClassifier, SpectralRegressor])
+@pytest.mark.parametrize(("kind", "dtype"), [(SpectralClassifier, np.float32), (SpectralRegressor, np.float64)])
 def test_every_layer_lies_in_its_band(kind, case, dtype):
-    parameters = {"hidden_layer_sizes": (16,), "max_epochs": 8, "learning_rate": 2e-2, **CASES[case]}
+    parameters = {"hidden_layer_sizes": (16,), "max_epochs": 5, "learning_rate": 4e-2, **CASES[case]}
     X, y = BLOBS if kind is SpectralClassifier else FRIEDMAN
     fitted = kind(random_state=0, **parameters).fit(X.astype(dtype), y)
     assert fitted.certificate_.holds
@@ -56,7 +55,7 @@ def test_every_layer_lies_in_its_band(kind, case, dtype):
 
 def test_the_caps_above_bind():
     X, y = BLOBS
-    free = SpectralClassifier((16,), cap=None, max_epochs=8, learning_rate=2e-2, random_state=0).fit(X, y)
+    free = SpectralClassifier((16,), cap=None, max_epochs=5, learning_rate=4e-2, random_state=0).fit(X, y)
     assert min(values[0] for values in singular_values(free)) > 1.1
 
 
@@ -91,16 +90,16 @@ def test_no_sampled_slope_exceeds_the_bound(activation, cap):
     X, y = FRIEDMAN
     Y = np.stack([100 * y, y**2], axis=1)
     fitted = SpectralRegressor(
-        (16, 16), activation=activation, cap=cap, max_epochs=20, learning_rate=1e-2, random_state=0
+        (16, 16), activation=activation, cap=cap, max_epochs=8, learning_rate=2e-2, random_state=0
     ).fit(X, Y)
-    here = generator.normal(0.5, 1, (4000, X.shape[1]))
+    here = generator.normal(0.5, 1, (2000, X.shape[1]))
     for length in (1e-4, 1e-2, 1.0, 100.0):
         there = here + length * generator.normal(size=here.shape)
         assert slope(fitted.predict, here, there).max() <= fitted.lipschitz_bound_.value
     labels, classes = BLOBS
-    logits = SpectralClassifier((16,), activation=activation, cap=cap, max_epochs=20, random_state=0)
+    logits = SpectralClassifier((16,), activation=activation, cap=cap, max_epochs=8, learning_rate=1e-2, random_state=0)
     logits.fit(labels, classes)
-    here = generator.normal(0, 5, (4000, 5))
+    here = generator.normal(0, 5, (2000, 5))
     there = here + generator.normal(size=here.shape)
     assert slope(logits.decision_function, here, there).max() <= logits.lipschitz_bound_.value
 
@@ -118,17 +117,26 @@ def test_the_bound_of_one_layer_is_attained():
     assert fitted.lipschitz_bound_.value <= 1.01 * spread * attained
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.floats(min_value=0, max_value=1e30), min_size=1, max_size=6), st.floats(1e-300, 1e30))
-def test_the_product_is_rounded_up(factors, scale):
+def product(factors, scale):
     brackets = [Bracket(None, Bound("upper", f, Evidence.PROVED, "exact")) for f in factors]
     exact = Fraction(scale)
     for factor in factors:
         exact *= Fraction(factor)
-    value = Fraction(network_bound(brackets, scale).value)
+    return exact, Fraction(network_bound(brackets, scale).value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1e30), min_size=1, max_size=6), st.floats(1e-300, 1e30))
+def test_the_product_is_rounded_up(factors, scale):
+    exact, value = product(factors, scale)
     assert value >= exact
-    if exact == 0 or exact > Fraction(1e-250):  # above underflow
-        assert value <= exact * (1 + Fraction(1, 2**48))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=6), st.floats(1e-3, 1e30))
+def test_the_product_is_tight(factors, scale):
+    exact, value = product(factors, scale)
+    assert exact < value <= exact * (1 + Fraction(1, 2**48))
 
 
 @pytest.mark.parametrize("bound", [None, Bound("upper", 1.0, Evidence.ESTIMATE, "lanczos")])

@@ -52,6 +52,16 @@ def test_digest_keeps_pairs_of_the_question_only_and_no_records():
     assert one == other
 
 
+def test_digest_rounds_and_leaves_the_report_alone():
+    one = report(1 / 3, 0.0)
+    digest = example("summary").digest(one, {})
+    assert digest["verdicts"][1]["comparisons"][0]["difference"] == 0.333333
+    assert one["verdicts"][1]["comparisons"][0]["difference"] == 1 / 3
+    assert "pairs" in one["verdicts"][0]["comparisons"][0]
+    assert digest["design"]["seeds"] == [0, 1]
+    assert digest["complete"] is True
+
+
 def test_answers_say_score_difference_and_interval():
     table = example("summary").answers(found(report(0.021, -0.0004)), ARMS)
     assert table.splitlines()[2] == (
@@ -86,6 +96,12 @@ def test_across_examples_finds_what_is_planted(shift, column):
     assert cells[1] == "10"
     assert float(cells[column].split()[0]) > 95
     assert float(cells[2].replace("−", "-")) == pytest.approx(np.median(moved) / 0.01, abs=2e-3)
+
+
+def test_across_examples_that_did_not_move_at_all():
+    pytest.importorskip("baycomp")
+    line = example("summary").across(found(report(0.0, 0.0), report(0.0, 0.0)), ("cap",)).splitlines()[2]
+    assert line == "| cap | 2 | 0.000 | 0 % | 100 % | 0 % | 1 |"
 
 
 def test_a_page_keeps_its_words_and_must_have_the_markers():
@@ -144,3 +160,24 @@ def test_targets_of_the_commands_are_those_of_the_tables():
 
 def test_digests_are_json_without_literals_that_json_lacks():
     assert json.loads(json.dumps(found(report(0.02, 0.0))[0][3], allow_nan=False))["example"] == "x"
+
+
+@pytest.mark.slow
+def test_one_example_from_command_to_digest(tmp_path, monkeypatch):
+    """A tiny trial through the command line; run again, it is only read from its journal: the same digest."""
+    run_all = example("run_all")
+    monkeypatch.setattr(run_all, "OUT", tmp_path)
+    monkeypatch.setattr(run_all, "DOCS", tmp_path / "docs")
+    design = ("--arms", "none,cap", "--seeds", "7", "--conditions", "full", "--epochs", "2")
+    one = run_all.Example("tiny", "health", "Tiny", "malignant?", ("--data", "breast_cancer"), design)
+    digests = []
+    for _ in range(2):
+        run_all.run(one)
+        text = (tmp_path / "docs" / "tiny.json").read_text()
+        assert len(text) < 60_000
+        digests.append(json.loads(text))
+    assert digests[0]["verdicts"] == digests[1]["verdicts"]
+    assert digests[0]["controls"] == digests[1]["controls"]
+    sections = example("summary").sections([("health", "Tiny", "malignant?", digests[0])] * 2)
+    page = (run_all.ROOT / "docs" / "when_does_it_help.md").read_text()
+    assert "Tiny" in example("summary").between_markers(page, sections)

@@ -115,10 +115,26 @@ def test_where_nothing_can_be_written(tmp_path):
         pass
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_said(tmp_path):
-    with pytest.raises((FileAccessError, UsageError)), journal_at("/dev/full", ASKED):
+def test_a_device_is_no_journal():
+    with pytest.raises(FileAccessError, match="no plain file"), journal_at(os.devnull, ASKED):
         pass
+
+
+def test_a_full_disk_is_said_and_what_is_there_stays(tmp_path):
+    resource = pytest.importorskip("resource")
+    whole = _filled(tmp_path / "j")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with journal_at(tmp_path / "j", ASKED) as journal:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, hard))  # room for a part of a line
+        try:
+            with pytest.raises(FileAccessError, match="the same command resumes it"):
+                journal.add(fake_record(Cell("l2", 0)), 1.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len((tmp_path / "j").read_bytes()) == len(whole) + 100
+    with journal_at(tmp_path / "j", ASKED) as journal:
+        assert list(journal.done) == CELLS
+    assert (tmp_path / "j").read_bytes() == whole
 
 
 def test_every_line_is_json(tmp_path):

@@ -1,5 +1,7 @@
 """Planning seeds by the clock: closed cases of the arithmetic, and trials against a clock that is made up."""
 
+from types import SimpleNamespace
+
 import pytest
 from trial_run_fakes import FakeCells, small_declared, small_subject, small_trial
 
@@ -20,8 +22,8 @@ def clock(monkeypatch):
             return self.now
 
     made = Clock()
-    monkeypatch.setattr("time.monotonic", made)
-    monkeypatch.setattr("time.perf_counter", made)
+    for module in ("pace", "worker"):
+        monkeypatch.setattr(f"opnorm.experiment.run.{module}.time", SimpleNamespace(monotonic=made, perf_counter=made))
     return made
 
 
@@ -38,19 +40,20 @@ def _cells_that_take(clock, seconds):
 def test_nine_tenths_of_the_time_are_planned(clock):
     deadline = Deadline(minutes=10, least=6, reserve=40)
     clock.now += 50  # the first seed
-    assert deadline.seeds(1000.0, 50, most=50) == 1 + (540 - 40 - 50) // 50
-    assert deadline.seeds(1000.0, 50, most=8) == 8
+    assert deadline.seeds(50, most=50) == 1 + (540 - 40 - 50) // 50
+    assert deadline.seeds(50, most=8) == 8
     with pytest.raises(UsageError, match="6 seeds or more"):
-        deadline.seeds(1000.0, 100, most=50)
+        deadline.seeds(100, most=50)
 
 
 def test_the_minutes_said_to_be_enough_are_enough(clock):
     for a_seed in (0.7, 13.0, 55.5):
         with pytest.raises(UsageError) as refused:
-            Deadline(0.01, 9, 5.0).seeds(1000.0, a_seed, 50)
+            Deadline(0.01, 9, 5.0).seeds(a_seed, 50)
         needed = float(str(refused.value).split("give --minutes ")[1].split(",")[0])
-        clock.now = 1000.0 + a_seed
-        assert Deadline(needed, 9, 5.0).seeds(1000.0, a_seed, 50) >= 9
+        given = Deadline(needed, 9, 5.0)
+        clock.now += a_seed
+        assert given.seeds(a_seed, 50) >= 9
 
 
 def test_a_seed_from_some_of_its_cells():
@@ -61,15 +64,15 @@ def test_a_seed_from_some_of_its_cells():
 
 
 def test_seeds_are_planned_once_and_the_plan_is_kept(clock, monkeypatch, tmp_path):
-    """12 cells of 2 s a seed; 5 minutes hold (270 − 24)/24 further seeds."""
+    """4 cells of 2 s a seed; nine tenths of 2 minutes hold (108 − 4 − 8)/8 further seeds, after 4 s of rehearsal."""
     fake, run_cell = _cells_that_take(clock, 2.0)
     monkeypatch.setattr("opnorm.experiment.training.cell.run_cell", run_cell)
     subject = small_subject()
-    asked = small_declared(subject, seeds=None, timed=True)
+    asked = small_declared(subject, seeds=None, timed=True, conditions=("full",))
     assert asked.design.seeds == tuple(range(MOST))
-    report = small_trial(subject, asked, minutes=5, journal=tmp_path / "j")
-    assert report.design.seeds == tuple(range(11))
-    assert len(report.records) == 11 * 12
+    report = small_trial(subject, asked, minutes=2, journal=tmp_path / "j")
+    assert report.design.seeds == tuple(range(13))
+    assert len(report.records) == 13 * 4
     calls = len(fake.calls)
     again = small_trial(subject, asked, minutes=500, journal=tmp_path / "j")
     assert again.design == report.design
@@ -80,10 +83,10 @@ def test_too_little_time_is_refused_within_the_first_seed(clock, monkeypatch, tm
     fake, run_cell = _cells_that_take(clock, 30.0)
     monkeypatch.setattr("opnorm.experiment.training.cell.run_cell", run_cell)
     subject = small_subject()
-    asked = small_declared(subject, seeds=None, timed=True)
+    asked = small_declared(subject, seeds=None, timed=True, conditions=("full",))
     with pytest.raises(UsageError, match="--minutes 1 is too little") as refused:
         small_trial(subject, asked, minutes=1, journal=tmp_path / "j")
-    assert "a seed takes about 360.0 s" in str(refused.value)
+    assert "a seed takes about 120.0 s" in str(refused.value)
     assert len(fake.calls) <= 4
     needed = float(str(refused.value).split("give --minutes ")[1].split(",")[0])
     report = small_trial(subject, asked, minutes=needed, journal=tmp_path / "j")  # what is done is not lost

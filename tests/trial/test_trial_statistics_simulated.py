@@ -140,9 +140,9 @@ def undoubled(sample, means, margin):
 
 
 def test_one_sided_at_the_whole_level_is_caught():
-    noise = standard(np.random.default_rng(13), "exponential", (4000, 10))
-    assert not fails(judged(noise, [(1.5, 1.5)])[0].false()[2], 0.05, 4000)
-    assert fails(judged(noise, [(1.5, 1.5)], rule=undoubled)[0].false()[2], 0.05, 4000)
+    noise = standard(np.random.default_rng(13), "exponential", (8000, 8))
+    assert not fails(judged(noise, [(1.5, 1.5)])[0].false()[2], 0.05, 8000)
+    assert fails(judged(noise, [(1.5, 1.5)], rule=undoubled)[0].false()[2], 0.05, 8000)
     noise = standard(np.random.default_rng(14), "normal", (4000, 10))
     assert fails(judged(noise, [(MARGIN, MARGIN)], rule=undoubled)[0].false()[0], 0.025, 4000)
 

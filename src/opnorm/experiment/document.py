@@ -207,5 +207,5 @@ class TrialReport:
     notes: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
-    spectral: tuple[str, ...] = ()
-    """Names of the arms that hold a spectral technique: those that the title's question is about."""
+    spectral: tuple[str, ...] | None = None
+    """Names of the arms that hold a spectral technique: those that the title's question is about. None: not said."""

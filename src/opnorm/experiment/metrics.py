@@ -39,7 +39,7 @@ class Metric:
 
 _CLASSES = frozenset({Task.BINARY, Task.MULTICLASS})
 _NUMBERS = frozenset({Task.REGRESSION})
-_POINT = "one point of a hundred, the last figure that papers report"
+_POINT = "one point in a hundred: one more example right among a hundred, where accuracy is asked for"
 _PERCENT = "the probability given to the truth changes by one percent"
 
 

@@ -55,22 +55,26 @@ class Split:
 
 
 class Subject(Protocol):
-    """Data and model. It is sent to workers: it must pickle, and give the same for the same seed in any process.
-
-    task, classes (1 for regression), metric: as in `metrics`. describe: for the report. source: SHA-256 of everything
-    that its answers depend on, for the journal.
-    """
+    """Data and model. It is sent to workers: it must pickle, and give the same for the same seed in any process."""
 
     @property
-    def task(self) -> Task: ...
-    @property
-    def classes(self) -> int: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def source(self) -> str: ...
+    def task(self) -> Task:
+        """What is predicted."""
 
-    def describe(self) -> Mapping[str, str | int | float]: ...
+    @property
+    def classes(self) -> int:
+        """How many; 1 for regression."""
+
+    @property
+    def metric(self) -> str:
+        """Of the test score, a name of `metrics.METRICS`."""
+
+    @property
+    def source(self) -> str:
+        """SHA-256 of all that the answers depend on, for the journal."""
+
+    def describe(self) -> Mapping[str, str | int | float]:
+        """What is tried, for the report."""
 
     def split(self, seed: int, condition: str) -> Split:
         """The data of a seed: 'small' and 'noise' change the training part only."""

@@ -76,7 +76,7 @@ def finalize_convolution(
 
 def _descend(kernel: torch.Tensor, settings: Settings, input_size: Sequence[int] | None, aim: float, seed: int) -> None:
     """Move `kernel`, in place, until twice in a row its Ritz values lie under `aim`, or as often as is allowed."""
-    descent = ConvolutionDescent(settings, input_size, largest=LARGEST_SIZE, seed=seed)
+    descent = ConvolutionDescent(settings, input_size, aim=1.0, largest=LARGEST_SIZE, seed=seed)
     calm, top = 0, 0.0
     for _ in range(MOVES):
         before, top = top, read(descent.hold(kernel, 0.0, aim))["top"]

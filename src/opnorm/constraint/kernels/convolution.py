@@ -45,6 +45,11 @@ LARGEST_SIZE = 16
 POSITIONS = 64
 """Of the output, above which the symbol is cheaper than products at the input's own size, by measurement."""
 
+PEAK, LEAST, FORGET, STEADY = 1.2, 0.6, 0.9, 0.97
+"""The top is to stay under PEAK caps between two moves: a move leaves room for the growth last seen between two, the
+largest kept and forgotten by FORGET a move, but descends no lower than LEAST of the cap. A top below STEADY times the
+one before has not grown."""
+
 FAR = 16.0
 """Beyond this many times the cap the kernel is first scaled to it, or thousands of small moves would be needed."""
 
@@ -64,8 +69,8 @@ class ConvolutionDescent:
 
     settings: as `geometry` takes them. input_size: the spatial axes only; None: any size, where Krylov works with a
     small one. rank: triplets a group (and frequency). method: where the triplets come from. aim: the share of the cap
-    to descend to, which leaves room for the optimizer's next steps. largest: axes of the input are cut to this by
-    Krylov; None: never.
+    to descend to; None: as much below the cap as the top grew between moves (`PEAK`), the cap itself while it does not
+    grow. largest: axes of the input are cut to this by Krylov; None: never.
     """
 
     def __init__(
@@ -75,13 +80,13 @@ class ConvolutionDescent:
         *,
         rank: int | None = None,
         method: Method = "auto",
-        aim: float = 1.0,
+        aim: float | None = None,
         largest: int | None = LARGEST_SIZE,
         seed: int = 0,
     ) -> None:
         if rank is not None and rank < 1:
             raise UsageError(f"rank={rank!r} is not possible; give a whole number, at least 1")
-        if not 0 < aim <= 1:
+        if aim is not None and not 0 < aim <= 1:
             raise UsageError(f"aim={aim!r} is not possible; give a share of the cap above 0, at most 1")
         if method not in ("auto", *RANKS):
             raise UsageError(f"method={method!r} is not known; choose 'auto', 'symbol' or 'krylov'")
@@ -90,6 +95,7 @@ class ConvolutionDescent:
         self.rank, self.method, self.aim, self.largest, self.seed = rank, method, aim, largest, seed
         self._explorer: Explorer | None = None
         self._block: torch.Tensor | None = None
+        self._growth: torch.Tensor | None = None
 
     def hold(self, weight: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
         """See `Kernel.hold`: `weight` has the layout of PyTorch's module; `UsageError` for lo > 0."""
@@ -108,12 +114,15 @@ class ConvolutionDescent:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Kernel.state_dict`."""
-        return {} if self._block is None else {"block": self._block.clone()}
+        kept = {"block": self._block, "growth": self._growth}
+        return {name: value.clone() for name, value in kept.items() if value is not None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Kernel.load_state_dict`."""
         block = state.get("block")
         self._block = None if block is None else block.clone()
+        growth = state.get("growth")
+        self._growth = None if growth is None else growth.clone()
 
     def _moved(self, weight: torch.Tensor, hi: float) -> torch.Tensor:
         kernel = weight.to(working_dtype(weight.dtype))
@@ -130,7 +139,7 @@ class ConvolutionDescent:
         if hi == float("inf"):
             return outcome(seen, seen, zero, zero, (~found).to(top.dtype))
         cap = scaled(torch.full_like(top, hi), -exponent)
-        move = descent(face, cap * self.aim, cap)
+        move = descent(face, cap * self._share(seen / hi), cap)
         change = scaled(move.change, exponent)
         good = found & torch.isfinite(move.removed) & (size + change.abs().amax() <= torch.finfo(weight.dtype).max)
         kernel.mul_(torch.where(good, move.factor, 1)).sub_(torch.where(good, change, 0))
@@ -138,7 +147,28 @@ class ConvolutionDescent:
             weight.copy_(kernel)
         removed = scaled(move.removed, exponent) + (1 - move.factor) * torch.linalg.vector_norm(kernel) / move.factor
         after = torch.where(good, scaled(move.after, exponent), seen)
+        self._left(after / hi)
         return outcome(seen, after, removed * good, move.active * good, (~good).to(top.dtype))
+
+    def _share(self, top: torch.Tensor) -> torch.Tensor | float:
+        """Of the cap, that is aimed at; `top` in caps.
+
+        `_growth` holds the last top, what the last move left of it at most, and the growth to leave room for. Tops that
+        fall from move to move are the moves' own work, and no growth.
+        """
+        if self.aim is not None:
+            return self.aim
+        if self._growth is None:
+            self._growth = torch.stack((top, top, torch.zeros_like(top)))
+        last, left, room = self._growth
+        grown = torch.where(torch.isfinite(top) & (top > STEADY * last), top - left, 0)
+        room = torch.maximum(grown, FORGET * room)
+        self._growth = torch.stack((torch.where(torch.isfinite(top), top, last), left, room))
+        return (PEAK - room).clamp(LEAST, 1.0)
+
+    def _left(self, after: torch.Tensor) -> None:
+        if self._growth is not None:
+            self._growth[1] = torch.where(torch.isfinite(after), after, self._growth[1])
 
     def _ready(self, weight: torch.Tensor) -> Explorer:
         if self._explorer is None:

@@ -30,17 +30,24 @@ class Applied(Protocol):
     """An arm at one setting, for one training."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As on the command line."""
+
     @property
-    def setting(self) -> Mapping[str, float]: ...
+    def setting(self) -> Mapping[str, float]:
+        """The rate and the strengths."""
+
     @property
     def rate(self) -> float:
         """Factor on the learning rate: tuned in every arm, so that no arm has more to choose from than another."""
 
     @property
-    def weight_decay(self) -> float: ...
+    def weight_decay(self) -> float:
+        """For the optimizer, decoupled."""
+
     @property
-    def patience(self) -> int | None: ...
+    def patience(self) -> int | None:
+        """Epochs without gain on validation data after which to stop; None: never."""
 
     def prepare(self, model: torch.nn.Module) -> torch.nn.Module:
         """Before the optimizer is made: parametrizations, dropout."""

@@ -59,7 +59,7 @@ def classes_only(facts: Facts) -> str:
 
 def numbers_only(facts: Facts) -> str:
     """The reason why not, or ''."""
-    return "" if not facts.task.classifies else "classes have no size of error"
+    return "" if not facts.task.classifies else "asked of regressions; classes are judged by the Brier score"
 
 
 def movable_only(facts: Facts) -> str:
@@ -71,7 +71,9 @@ def movable_only(facts: Facts) -> str:
 
 def features_only(facts: Facts) -> str:
     """The reason why not, or ''."""
-    return "inputs are tokens: the coordinates of an embedding are drawn anew by each seed" if facts.tokens else ""
+    if facts.tokens:
+        return "inputs are tokens: the coordinates of an embedding are drawn anew by each seed"
+    return "" if facts.movable else "no numeric column that all splits have in common"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,10 +89,11 @@ CLAIM = Claim(
         Measure(
             "directions",
             "overlap of top input directions",
-            "‖V₁ᵀV₂‖²_F / k of the top k right singular vectors of the first layer (at most 3), between two seeds",
+            "‖V₁ᵀV₂‖²_F / k of the top k right singular vectors (at most 3) of the first layer, of a table over its "
+            "numeric columns, between two seeds",
             of_pairs(overlap),
             _twentieth,
-            "of at most 1",
+            "overlap",
             needs=features_only,
             seeds_each=2,
         ),
@@ -102,7 +103,7 @@ CLAIM = Claim(
             "minus the root-mean-square difference of ln σ between two seeds, the mean over layers",
             of_pairs(distance),
             _twentieth,
-            "in ln σ",
+            "ln σ",
             seeds_each=2,
             caution="a cap or a band fixes part of the spectrum by itself",
         ),

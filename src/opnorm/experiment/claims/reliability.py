@@ -41,7 +41,7 @@ CLAIM = Claim(
             "minus half the mean of Σ(p − y)² over classes, on the test part",
             score("brier", -1.0),
             _hundredth,
-            "of at most 1",
+            "Brier score",
             needs=classes_only,
         ),
         Measure(
@@ -60,7 +60,7 @@ CLAIM = Claim(
             "minus the expected calibration error of the top class, 15 equal bins, on the test part",
             score("calibration", -1.0),
             _hundredth,
-            "of probability",
+            "probability",
             needs=classes_only,
         ),
         Measure(
@@ -77,7 +77,7 @@ CLAIM = Claim(
             "0 where a usable model came out, −1 where none did: a loss or outputs that are not finite, or an error",
             failures,
             _failing,
-            "of trainings",
+            "trainings",
         ),
     ),
 )

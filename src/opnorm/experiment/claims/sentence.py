@@ -5,13 +5,15 @@ Shares of examples are said in points (hundredths); every other unit by its name
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 
 from opnorm.experiment.claims.claim import Claim, Facts
 from opnorm.experiment.document import Answer, Comparison, Design
 from opnorm.experiment.statistics import least_seeds
 
-IN_POINTS = ("accuracy", "balanced accuracy", "of trainings", "of probability")
+IN_POINTS = ("accuracy", "balanced accuracy", "trainings", "probability")
 
 ANSWERED = {
     Answer.HELPS: " helps",
@@ -24,7 +26,8 @@ ANSWERED = {
 def sentence(claim: Claim, comparisons: Sequence[Comparison], facts: Facts) -> str:
     """Of one measure, each arm after the other."""
     measure = next(m for m in claim.measures if m.name == comparisons[0].measure)
-    what = measure.title.replace("score", facts.title.split(" (")[0], 1)
+    metric = facts.title.split(" (")[0].split(", the ")[0]
+    what = re.sub(r"^(test|training) score", rf"\1 {metric}", measure.title)
     told = "; ".join(_told(c, "pairs of seeds" if measure.seeds_each == 2 else "seeds") for c in comparisons)
     return f"{claim.title}, by {what}: {told}."
 
@@ -53,7 +56,7 @@ def _likely(c: Comparison) -> str:
     """The probability of what is answered; of what is the likeliest where nothing is."""
     if c.better is None or c.same is None or c.worse is None:
         return ""
-    edge = _amount(c, c.margin).lstrip("+")
+    edge = _edge(c)
     said = {
         Answer.HELPS: (c.better, f"better by more than {edge}"),
         Answer.HURTS: (c.worse, f"worse by more than {edge}"),
@@ -77,11 +80,20 @@ def _amount(c: Comparison, value: float) -> str:
     return f"{_figure(c, value)} {'points' if c.unit in IN_POINTS else c.unit}"
 
 
+def _edge(c: Comparison) -> str:
+    """The margin."""
+    if c.unit not in IN_POINTS:
+        return f"{c.margin:g} {c.unit}"
+    return f"{100 * c.margin:g} {'point' if 100 * c.margin == 1 else 'points'}"
+
+
 def _figure(c: Comparison, value: float) -> str:
-    """With one digit more than the margin has, and a sign."""
+    """With one digit more than the margin's first, and a sign."""
     if c.unit in IN_POINTS:
-        return f"{100 * value:+.1f}".replace("-", "−")
-    return f"{value:+.3g}".replace("-", "−")
+        shown = f"{100 * value:+.1f}"
+    else:
+        shown = f"{value:+.{max(0, 1 - math.floor(math.log10(c.margin))) if c.margin > 0 else 3}f}"
+    return shown.replace("-", "−") if float(shown) else "0"
 
 
 def cautions(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:

@@ -9,6 +9,9 @@ import numpy as np
 from opnorm.experiment.data.examples import Columns, Examples
 from opnorm.experiment.data.words import listed, shown
 
+_SHARES = "60% training, 20% validation, 20% test"
+_REST = "75% training, 25% validation"
+
 Said = tuple[str, str | int | float]
 
 
@@ -18,7 +21,7 @@ def described(examples: Examples, model: str, metric: str) -> dict[str, str | in
 
 
 def _said(examples: Examples, model: str, metric: str) -> Iterator[Said]:
-    yield "data", examples.name
+    yield "data", shown(examples.name)[1:-1]
     yield "examples", len(examples)
     yield from _inputs(examples)
     yield "task", str(examples.targets.task)
@@ -61,9 +64,9 @@ def _targets(examples: Examples) -> Iterator[Said]:
 
 def _split(examples: Examples) -> str:
     if examples.times is not None:
-        return "60/20/20 of a hundred in the order of time, the same for every seed"
+        return f"{_SHARES} in the order of time, the same for every seed"
     if examples.official:
-        return f"official test part of {examples.official:,}; the rest drawn anew for each seed, 75/25 of a hundred"
+        return f"official test part of {examples.official:,}; the rest {_REST}, drawn anew for each seed"
     tied = ", rows of a group together" if examples.groups is not None else ""
     stratified = ", class by class" if examples.targets.task.classifies and examples.targets.values.ndim == 1 else ""
-    return f"60/20/20 of a hundred, drawn anew for each seed{stratified}{tied}"
+    return f"{_SHARES}, drawn anew for each seed{stratified}{tied}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from opnorm.errors import UsageError
+from opnorm.experiment.data.arrays import as_frame
 from opnorm.experiment.data.checks import require_column, require_no_leak, require_rows, require_targets
 from opnorm.experiment.data.columns import clean
 from opnorm.experiment.data.examples import Examples
@@ -33,7 +34,8 @@ def frame_examples(
     official: int = 0,
 ) -> Examples:
     """The examples of a table; `UsageError` for each way in which it cannot be tried (`checks`)."""
-    names = [str(c) for c in frame.columns]
+    frame = as_frame(frame)
+    names = list(frame.columns)
     target = require_column(target, names, "target", "--target COLUMN")
     aside = [*drop, *(c for c in (time, group) if c is not None)]
     for column, role in [(time, "time"), (group, "group"), *((d, "columns to drop") for d in drop)]:
@@ -49,9 +51,7 @@ def frame_examples(
     require_targets(target, targets)
     inputs, columns = clean(frame.drop(columns=[target, *aside]))
     require_no_leak(inputs, columns, targets, target)
-    copies = int(inputs.assign(**{"": targets.values}).duplicated().sum())
-    if copies:
-        notes["copies"] = f"{counted(copies, 'row')} equal to an earlier one, which may lie in another part"
+    _note_copies(inputs, targets.values, notes)
     if drop:
         notes["left out on request"] = ", ".join(shown(d) for d in drop)
     times = None if time is None else np.sort(_times(frame[time]))
@@ -75,6 +75,14 @@ def _known(frame: pandas.DataFrame, target: str, official: int, notes: dict[str,
         raise UsageError(f"{counted(int(unknown.sum()), 'target')} missing: leave these examples out")
     notes["without target"] = f"{counted(int(unknown.sum()), 'row')} left out"
     return frame[~unknown].reset_index(drop=True)
+
+
+def _note_copies(inputs: pandas.DataFrame, targets: np.ndarray, notes: dict[str, str | int]) -> None:
+    rows = inputs.copy()
+    rows[0] = targets  # columns are named by text, so none is lost
+    copies = int(rows.duplicated().sum())
+    if copies:
+        notes["copies"] = f"{counted(copies, 'row')} equal to an earlier one, which may lie in another part"
 
 
 def _times(column: pandas.Series) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 
 from opnorm.errors import UsageError
-from opnorm.experiment.data.arrays import array_examples, as_frame, is_table, joined
+from opnorm.experiment.data.arrays import array_examples, as_frame, is_table, joined, plain
 from opnorm.experiment.data.checks import LEAST_ROWS, require_targets
 from opnorm.experiment.data.examples import Examples
 from opnorm.experiment.data.frames import frame_examples, require_groups
@@ -72,10 +72,11 @@ def from_arrays(
     test: inputs and targets of an official test part. groups, times: one value an example.
     names: of an array's columns.
     """
+    inputs, targets, groups, times = map(plain, (inputs, targets, groups, times))
     official = 0
     if test is not None:
         official = len(test[1])
-        inputs, targets = joined(inputs, test[0]), joined(targets, test[1])
+        inputs, targets = joined(inputs, plain(test[0])), joined(targets, plain(test[1]))
     if is_table(inputs) and np.asarray(targets).ndim == 1:
         examples = _frame(name, inputs, targets, task, official, {"groups": groups, "times": times}, names)
     else:

@@ -37,18 +37,31 @@ def encode(column: pandas.Series, task: str | None = None) -> Targets:
     if not regression:
         return _classes(column, numbers, task, because)
     if numbers is None:
-        raise UsageError(
-            f"the target {name} holds words such as {listed(column.unique()[:3])}: regression needs numbers"
-        )
+        raise UsageError(f"the target {name} holds words such as {_words(column)}: regression needs numbers")
     return Targets(Task.REGRESSION, numbers, (), because)
 
 
 def _numbers(column: pandas.Series) -> np.ndarray | None:
+    import pandas
     from pandas.api import types
 
-    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column) or types.is_complex_dtype(column):
+    if types.is_bool_dtype(column) or types.is_complex_dtype(column):
         return None
-    return np.asarray(column, dtype=np.float64)
+    if types.is_numeric_dtype(column):
+        return np.asarray(column, dtype=np.float64)
+    numbers = _read(column)
+    return None if isinstance(column.dtype, pandas.CategoricalDtype) or np.isnan(numbers).any() else numbers
+
+
+def _read(column: pandas.Series) -> np.ndarray:
+    """Text as numbers, NaN where it is none."""
+    import pandas
+
+    return np.asarray(pandas.to_numeric(column.astype(object).map(str), errors="coerce"), dtype=np.float64)
+
+
+def _words(column: pandas.Series) -> str:
+    return listed(column[np.isnan(_read(column))].unique()[:3])
 
 
 def _is_regression(numbers: np.ndarray | None) -> tuple[bool, str]:
@@ -70,6 +83,7 @@ def _classes(column: pandas.Series, numbers: np.ndarray | None, task: str | None
         raise UsageError(
             f"the target {name} has {len(distinct):,} different values, too many for classes (at most {MOST_CLASSES}): "
             "choose another column, or --task regression where they are numbers"
+            + ("" if numbers is not None else f"; it holds words such as {_words(column)}")
         )
     if task == Task.BINARY and len(distinct) != 2:
         raise UsageError(f"the target {name} has {counted(len(distinct), 'class', 'classes')}, and binary needs two")

@@ -7,7 +7,6 @@ interruptions. With minutes, the first seed is timed and the seeds that fit are 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -70,10 +69,10 @@ class _Running:
 
     def planned(self, deadline: Deadline) -> tuple[int, ...]:
         """The seeds that fit, known once the first is done; a line of the journal."""
-        started, every = time.monotonic(), self.design.seeds
+        every = self.design.seeds
         first = tuple(chain for chain in self.work() if chain.seed == every[0])
-        self._do(first, None, lambda: deadline.require_open(started, self._a_seed(first)))
-        fitting = deadline.seeds(started, self._a_seed(first), min(len(every), MOST))
+        self._do(first, None, lambda: deadline.require_open(self._a_seed(first)))
+        fitting = deadline.seeds(self._a_seed(first), min(len(every), MOST))
         self.journal.keep_plan(every[:fitting])
         return every[:fitting]
 

@@ -7,10 +7,12 @@ started here are stopped here; a Dask client or a Ray session that is there alre
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from opnorm.errors import MissingExtra, OpnormError, UsageError
@@ -21,6 +23,9 @@ from opnorm.experiment.subject import Subject
 
 RAY_MEMORY = 100 * 2**20
 """Bytes of Ray's object store: records are small, and the default is a third of the machine."""
+
+IDLE = 20
+"""Seconds after which a worker without work ends: also one whose trial was killed."""
 
 AT_ONCE = 4
 """Chains a worker in one call, where an engine hands results over only when all are there."""
@@ -46,7 +51,7 @@ class Pool:
                     yield from map(_accepted, several)
             finally:
                 if self.streams:
-                    found.close()
+                    _close(found)
 
     def _parts(self, chains: Sequence[Chain]) -> Iterator[Sequence[Chain]]:
         step = max(1, len(chains) if self.streams else AT_ONCE * self.workers)
@@ -65,6 +70,13 @@ class Alone:
             yield from finished(subject, design, chain)
 
 
+def _close(found: Generator[Any, None, None]) -> None:
+    """joblib warns of tasks that are given up; here that is meant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found.close()
+
+
 def _accepted(found: Done | Refused) -> Done:
     if isinstance(found, Refused):
         raise UsageError(found.message)
@@ -74,10 +86,7 @@ def _accepted(found: Done | Refused) -> Done:
 @contextmanager
 def workers(engine: str, jobs: int) -> Iterator[Pool | Alone]:
     """`jobs` workers of `engine`, see `ENGINES`; with one job of joblib, this process."""
-    if engine not in ENGINES:
-        raise UsageError(f"{engine!r} is not an engine; there are {', '.join(ENGINES)}")
-    if jobs < 1:
-        raise UsageError(f"--jobs {jobs}: give 1 or more")
+    require_engine(engine, jobs)
     if engine == "joblib" and jobs == 1:
         yield Alone()
         return
@@ -105,19 +114,16 @@ def _joblib(jobs: int) -> Iterator[Pool]:
     """Processes of this machine, each with one thread."""
     from joblib import parallel_config
 
-    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+    with parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=IDLE):
         yield Pool(jobs, streams=True)
 
 
 @contextmanager
 def _dask(jobs: int) -> Iterator[Pool]:
     """The Dask client that is there, whatever it has; else `jobs` processes of this machine."""
+    from distributed import Client, LocalCluster, get_client
     from joblib import effective_n_jobs, parallel_config
 
-    try:
-        from distributed import Client, LocalCluster, get_client
-    except ImportError as error:
-        raise MissingExtra("dask", "--engine dask") from error
     with suppress(ValueError):  # that there is no client
         client = get_client()
         with parallel_config(backend="dask", client=client):
@@ -131,13 +137,10 @@ def _dask(jobs: int) -> Iterator[Pool]:
 @contextmanager
 def _ray(jobs: int) -> Iterator[Pool]:
     """The Ray session that is there; else one of this machine."""
+    import ray
     from joblib import parallel_config
+    from ray.util.joblib import register_ray
 
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise MissingExtra("ray", "--engine ray") from error
     there = ray.is_initialized()
     if not there:
         ray.init(
@@ -154,4 +157,15 @@ def _ray(jobs: int) -> Iterator[Pool]:
             ray.shutdown()
 
 
+def require_engine(engine: str, jobs: int) -> None:
+    """Raise `UsageError` or `MissingExtra`, before anything is done, for workers that cannot be had."""
+    if engine not in ENGINES:
+        raise UsageError(f"{engine!r} is not an engine; there are {', '.join(ENGINES)}")
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise UsageError(f"jobs {jobs!r}: give a whole number from 1, or none for all cores")
+    if find_spec(NEEDED[engine]) is None:
+        raise MissingExtra(engine if engine != "joblib" else "trial", f"--engine {engine}")
+
+
+NEEDED: Mapping[str, str] = {"joblib": "joblib", "dask": "distributed", "ray": "ray"}
 ENGINES: Mapping[str, Callable[[int], AbstractContextManager[Any]]] = {"joblib": _joblib, "dask": _dask, "ray": _ray}

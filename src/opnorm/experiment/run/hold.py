@@ -6,6 +6,7 @@ interruptions and resumptions leave it the same, byte for byte.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from opnorm.experiment.run import ceilings, run
 from opnorm.experiment.run.announce import announced
 from opnorm.experiment.run.cells import Chain, chains
 from opnorm.experiment.run.declare import Declared
+from opnorm.experiment.run.engine import require_engine
 from opnorm.experiment.run.environment import environment, versions
 from opnorm.experiment.run.journal import Journal, journal_at
 from opnorm.experiment.run.lines import plain
@@ -62,13 +64,17 @@ class Running:
 
 def held(subject: Subject, asked: Declared, running: Running) -> TrialReport:
     """Run what was declared, or the rest of it, and judge it."""
+    require_engine(running.engine, running.workers)
+    if running.minutes is not None and not 0 < running.minutes < math.inf:
+        raise UsageError(f"minutes {running.minutes!r}: give a positive number")
 
+    minutes = _deadline(asked, running)
     rehearsed = _rehearsed(subject, asked, running)
     with journal_at(running.journal, header(subject, asked, running), restart=running.restart) as journal:
         _announce(asked, running, journal, rehearsed)
         design, records = run(
             subject, asked.design, journal=journal, engine=running.engine, jobs=running.workers,
-            minutes=_deadline(asked, running), progress=running.progress, control=running.control,
+            minutes=minutes, progress=running.progress, control=running.control,
         )  # fmt: skip
         costs = _costs(subject, design, running, journal)
     return _report(subject, replace(asked, design=design), records, costs, running)
@@ -97,8 +103,6 @@ def _deadline(asked: Declared, running: Running) -> Deadline | None:
 def _rehearsed(subject: Subject, asked: Declared, running: Running) -> float | None:
     """Seconds of a training; None where a journal may know."""
 
-    if running.minutes is not None and not running.minutes > 0:
-        raise UsageError(f"minutes {running.minutes!r}: give a positive number")
     place = running.journal
     if place is not None and os.path.exists(place) and os.path.getsize(place) and not running.restart:
         return None

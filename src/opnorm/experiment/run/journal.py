@@ -93,6 +93,8 @@ def journal_at(path: str | Path | None, asked: Line, *, restart: bool = False) -
 
 
 def _opened(path: str | Path) -> int:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileAccessError(f"{path}: is no plain file; give another --journal")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from opnorm.errors import UsageError
 from opnorm.experiment.document import Cell, Design
@@ -28,26 +28,30 @@ WARMING = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """minutes: asked for. least: seeds without which nothing can be decided. reserve: seconds for what comes after."""
+    """minutes: asked for. least: seeds without which nothing can be decided. reserve: seconds for what comes after.
+
+    started: by `time.monotonic`; now, if not given.
+    """
 
     minutes: float
     least: int
     reserve: float = 0.0
+    started: float = field(default_factory=lambda: time.monotonic())
 
-    def seeds(self, started: float, a_seed: float, most: int) -> int:
+    def seeds(self, a_seed: float, most: int) -> int:
         """How many fit, the first, done at this moment, among them. Raises `UsageError` where they decide nothing.
 
-        started: by `time.monotonic`. a_seed: seconds, of all workers together.
+        a_seed: seconds, of all workers together.
         """
-        left = SHARE * 60 * self.minutes - self.reserve - (time.monotonic() - started)
+        left = SHARE * 60 * self.minutes - self.reserve - (time.monotonic() - self.started)
         fitting = 1 + max(0, math.floor(left / max(a_seed, 1e-9)))
         if left < 0 or fitting < self.least:
             raise UsageError(self.refusal(a_seed))
         return min(fitting, most)
 
-    def require_open(self, started: float, a_seed: float) -> None:
+    def require_open(self, a_seed: float) -> None:
         """Raise `UsageError` once the time is over before even the first seed is."""
-        if time.monotonic() - started > 60 * self.minutes:
+        if time.monotonic() - self.started > 60 * self.minutes:
             raise UsageError(self.refusal(a_seed))
 
     def refusal(self, a_seed: float) -> str:
@@ -64,10 +68,11 @@ def seconds_a_training(subject: Subject, design: Design) -> float:
 
     It also shows, before anything is written, that data, model and training loop work at all.
     """
-    from opnorm.experiment.run.worker import finished
+    from opnorm.experiment.run.worker import finished, warm
 
     short = replace(design, budget=1)
     rehearsal = Chain(design.baseline, design.seeds[0], (FULL,))
+    warm()
     took = sum(done.took for done in finished(subject, short, rehearsal))
     if took > WARMING:
         return took

@@ -19,7 +19,7 @@ def setting_of(arm: str, records: Iterable[Record]) -> dict[str, float]:
 def lines(arm: str, records: Iterable[Record], subject: Subject, design: Design) -> str:
     """Python that applies `arm` to this model."""
     from opnorm.experiment.apply import apply_lines
-    from opnorm.experiment.data import BuiltInSubject
+    from opnorm.experiment.data.subject import BuiltInSubject
     from opnorm.experiment.user import UserSubject
 
     setting, seed = setting_of(arm, records), design.seeds[0]

@@ -7,6 +7,7 @@ worker. What opnorm refuses comes back as a value: exceptions do not survive eve
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,16 +37,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A subject on its way to a worker, known by its digest."""
+    """A subject on its way to a worker, known by its digest. places: where modules are imported from."""
 
     content: bytes = field(compare=False, repr=False)
     digest: str
+    places: tuple[str, ...] = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, subject: Subject) -> Packed:
         """Bytes from which any process of the same Python makes the subject again."""
         content: bytes = cloudpickle().dumps(subject)
-        return cls(content, hashlib.sha256(content).hexdigest())
+        return cls(content, hashlib.sha256(content).hexdigest(), tuple(sys.path))
 
 
 def cloudpickle() -> Any:
@@ -59,14 +61,27 @@ def cloudpickle() -> Any:
 
 @lru_cache(maxsize=1)
 def _unpacked(packed: Packed) -> Subject:
+    sys.path += [place for place in packed.places if place not in sys.path]  # Ray's workers have their own
     subject: Subject = cloudpickle().loads(packed.content)
     return subject
+
+
+@lru_cache(maxsize=1)
+def warm() -> None:
+    """What a process does once, seconds of it, is done before the clock runs: imports, and torch's first optimizer."""
+    import sklearn.metrics  # noqa: F401
+    import torch
+
+    import opnorm.experiment.training.cell  # noqa: F401
+
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
 
 
 def work(packed: Packed, design: Design, chain: Chain) -> list[Done | Refused]:
     """All cells of a chain, until one is refused."""
     found: list[Done | Refused] = []
     try:
+        warm()
         found.extend(finished(_unpacked(packed), design, chain))
     except OpnormError as error:
         found.append(Refused(str(error)))

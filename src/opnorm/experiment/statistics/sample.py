@@ -46,8 +46,8 @@ class Sample:
     def skewness(self) -> Floats:
         """Fisher and Pearson's G₁ times (n − 1)/(n − 2); 0 where it does not exist.
 
-        Small samples hide skewness: of exponential noise (2), six values show a G₁ of about 1.2. The further factor was
-        chosen by simulation, so that such noise leads to false verdicts in at most 5 % from six seeds on.
+        Small samples hide skewness: six values of exponential noise, which has 2, show a G₁ of 0.9. The further factor
+        was chosen by simulation, so that such noise leads to false verdicts in at most 5 % from six seeds on.
         """
         n = self.size
         if n < 3:

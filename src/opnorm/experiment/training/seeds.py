@@ -49,7 +49,7 @@ def isolated(seed: int) -> Iterator[None]:
     """All global random states start from `seed`, for models and loops that draw from them, and come back after."""
     plain, legacy = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.manual_seed(seed)

@@ -41,7 +41,7 @@ def _of_numbers(error: Exception) -> bool:
 
 
 def _told(error: Exception, what: str, where: str) -> str:
-    words = " ".join(str(error).split())
+    words = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
     return f"{what} raised {type(error).__name__}: {words[:LONGEST]}{_place(error, where)}"
 
 

@@ -78,7 +78,7 @@ def _part(pair: Any, name: str) -> Part:
 def _array(given: Any, name: str) -> np.ndarray:
     if isinstance(given, torch.Tensor):
         given = given.detach().cpu()
-        given = given.float() if given.is_floating_point() else given
+        given = (given.float() if given.is_floating_point() else given).numpy()
     try:
         array = np.array(given)
     except ValueError as error:

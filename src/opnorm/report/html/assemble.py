@@ -42,13 +42,13 @@ def page(report: Report, ceiling: float | None = None, command: str = "") -> str
     The same report gives the same text.
     """
     payload = payload_of(report, _extra(report, ceiling))
-    style, script = _joined(STYLES), f'"use strict";(() => {{\n{_joined(SCRIPTS)}}})();\n'
+    style, script = joined_assets(STYLES), f'"use strict";(() => {{\n{joined_assets(SCRIPTS)}}})();\n'
     norms, concerns = summary.verdict(report, ceiling)
     left_out = summary.left_out(report)
     return template("page.html").render(
         report=report,
         title=title_of(report),
-        policy=_policy(style, script),
+        policy=policy_of(style, script),
         style=style,
         script=script,
         blocks=payload.blocks,
@@ -121,7 +121,8 @@ def _short(path: str) -> str:
     return display_name("/".join(path.rstrip("/").split("/")[-2:]), 60)
 
 
-def _policy(style: str, script: str) -> str:
+def policy_of(style: str, script: str) -> str:
+    """The content security policy that allows this style and this script, and nothing else."""
     return (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'; "
         "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -133,7 +134,8 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _joined(names: tuple[str, ...]) -> str:
+def joined_assets(names: tuple[str, ...]) -> str:
+    """Files of `assets/`, one after the other."""
     folder = files("opnorm.report.html") / "assets"
     return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 

@@ -16,7 +16,7 @@ QUESTION = "Can spectral norm improve my model?"
 
 GRAVITY = {Answer.HELPS: "calm", Answer.HURTS: "serious", Answer.SAME: "note", Answer.OPEN: "warning"}
 
-_SAID = {Answer.HELPS: "helps", Answer.HURTS: "hurts", Answer.SAME: "is practically the same", Answer.OPEN: "is open"}
+_SAID = {Answer.HELPS: " helps", Answer.HURTS: " hurts", Answer.SAME: " is practically the same", Answer.OPEN: ""}
 _ALL = {
     Answer.HURTS: ("No, it hurts.", "No spectral arm helps."),
     Answer.SAME: ("It makes no practical difference.", "No spectral arm helps."),
@@ -58,7 +58,7 @@ def leading(verdict: Verdict | None) -> list[Comparison]:
 
 def is_spectral(report: TrialReport, arm: str) -> bool:
     """Whether the question is about this arm; about all of them where the report does not say."""
-    return arm in report.spectral if report.spectral else arm != report.design.baseline
+    return arm != report.design.baseline if report.spectral is None else arm in report.spectral
 
 
 def best(report: TrialReport) -> Comparison | None:
@@ -80,7 +80,7 @@ def headline(report: TrialReport) -> Headline:
     if chosen is None:
         return Headline("No answer yet.", "No arm could be compared with the baseline.", "warning")
     spectral = [c for c in found if is_spectral(report, c.arm)]
-    others = _others([c for c in found if c not in spectral], also=chosen.answer is Answer.HELPS)
+    others = _others([c for c in found if c not in (*spectral, chosen)], also=chosen.answer is Answer.HELPS)
     if not spectral:
         return Headline("No spectral arm was tried.", f"{_sentence(report, chosen)}{others}", "note")
     if chosen.answer is Answer.HELPS:
@@ -111,8 +111,9 @@ def _sentence(report: TrialReport, comparison: Comparison) -> str:
     arm, base = words.name(comparison.arm), words.name(comparison.baseline)
     if comparison.difference is None:
         return f"{arm} could not be compared with {base}."
-    difference = f"{words.signed(comparison, comparison.difference)}{words.unit(comparison)}"
-    said = f"{arm} {_SAID[comparison.answer]}: {_title(report, comparison)} {difference} against {base}"
+    title, unit = _title(report, comparison), words.unit(comparison)
+    difference = f"{words.signed(comparison, comparison.difference)}{'' if unit.strip() in title else unit}"
+    said = f"{arm}{_SAID[comparison.answer]}: {title} {difference} against {base}"
     around = f" ({words.confidence(comparison)} interval {words.interval(comparison)})" if comparison.interval else ""
     return f"{said}{around}."
 

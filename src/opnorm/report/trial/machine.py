@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
+from functools import cache
 from typing import Any, NoReturn
 
 from opnorm.errors import UsageError
 from opnorm.experiment.document import SCHEMA, TrialReport
 from opnorm.report.trial.decode import decoded
 
+_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 _TIMELESS = ("design", "verdicts", "controls", "winner")
 
 
@@ -62,12 +64,19 @@ def _plain(report: TrialReport) -> dict[str, Any]:
 
 def _json(value: Any) -> Any:
     """Objects and lists as JSON has them, numbers that it has not by their names."""
-    if is_dataclass(value):
-        return {f.name: _json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _json(item) for key, item in value.items()}
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return (
+            value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        )
     if isinstance(value, list | tuple):
         return [_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    if isinstance(value, Mapping):
+        return {key: _json(item) for key, item in value.items()}
+    return {name: _json(getattr(value, name)) for name in _names(type(value))}  # type: ignore[arg-type]
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from opnorm.experiment.document import Comparison, Pair, TrialReport
 
-SHARES = ("accuracy", "balanced accuracy", "of trainings", "of probability")
+SHARES = ("accuracy", "balanced accuracy", "trainings", "probability")
 """Units whose differences are said in points."""
 
 

@@ -24,6 +24,7 @@ STYLE = {Answer.HELPS: "green", Answer.HURTS: "red", Answer.SAME: "cyan", Answer
 _GRAVITY = {"calm": "bold green", "serious": "bold red", "note": "bold cyan", "warning": "bold yellow"}
 _LONG = 2000
 _ANSWER = max(map(len, Answer)) + 2
+_INDENT = " " * (_ANSWER + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,20 @@ def show(report: TrialReport, console: Console) -> None:
     _show_primary(report, console)
     for verdict in report.verdicts:
         shown = _overall([c for c in answer.leading(verdict) if answer.is_spectral(report, c.arm)])
-        _say(console, _badge(shown) if shown else Text(" " * (_ANSWER + 1)), words.name(verdict.sentence, _LONG))
-        for note in verdict.notes:
-            _say(console, f"{' ' * (_ANSWER + 1)}{words.name(note, _LONG)}")
+        first, *rest = words.parts(verdict.sentence)
+        _say(console, _badge(shown) if shown else Text(_INDENT), first)
+        for part in rest:
+            _say(console, f"{_INDENT}  {part}")
+        for note in _told_once(verdict.notes, report.untested):
+            _say(console, f"{_INDENT}{words.name(note, _LONG)}")
     for line in (*_costs(report), *cautions(report)):
         _say(console, line)
     _show_apply(report, console)
+
+
+def _told_once(notes: Sequence[str], untested: Sequence[str]) -> list[str]:
+    """Notes that are not told at the end as well, among what was not tested."""
+    return [n for n in notes if not any(line.endswith(n.removeprefix("not taken: ")) for line in untested)]
 
 
 def _say(console: Console, *parts: str | Text) -> None:
@@ -89,7 +98,8 @@ def _show_primary(report: TrialReport, console: Console) -> None:
     first = found[0]
     console.print()
     head = f"{words.capital(words.name(first.title, 60))}, arm − {words.name(first.baseline)}"
-    around = f"{words.confidence(first)} intervals, margin {words.margin(first)}{words.unit(first)}, {len(report.design.seeds)} seeds"
+    edge = f"margin {words.margin(first)}{words.unit(first)}"
+    around = f"{words.confidence(first)} intervals, {edge}, {words.counted(len(report.design.seeds), 'seed')}"
     _say(console, Text(head, style="bold"), f"; {around}")
     console.print(_table(found, console.width))
 
@@ -152,8 +162,8 @@ def _notes(report: TrialReport) -> list[str]:
 
 
 def _untested(report: TrialReport) -> list[str]:
-    told = [words.name(line, _LONG).rstrip(".") for line in report.untested]
-    return [f"Not tested: {'; '.join(told)}."] if told else []
+    told = [f"  · {words.name(line, _LONG)}" for line in report.untested]
+    return ["Not tested:", *told] if told else []
 
 
 def _show_apply(report: TrialReport, console: Console) -> None:

@@ -21,6 +21,12 @@ NAME = 40
 SYMBOL = {Answer.HELPS: "▲", Answer.HURTS: "▼", Answer.SAME: "=", Answer.OPEN: "?"}
 
 
+def parts(sentence: str) -> list[str]:
+    """A verdict's sentence, an arm a line."""
+    whole = name(sentence, 4000).split("; ")
+    return [f"{part};" for part in whole[:-1]] + whole[-1:]
+
+
 _MARKS = 4
 """Combining marks in a row that are shown: more would run over the lines around."""
 
@@ -84,9 +90,8 @@ def unit(comparison: Comparison) -> str:
 
 
 def unit_alone(comparison: Comparison) -> str:
-    """'in points', 'of at most 1': for a caption."""
-    told = unit(comparison).strip()
-    return told if not told or told.startswith(("in ", "of ")) else f"in {told}"
+    """'in points': for a caption; '' without a unit."""
+    return f"in{unit(comparison)}" if comparison.unit else ""
 
 
 def confidence(comparison: Comparison) -> str:

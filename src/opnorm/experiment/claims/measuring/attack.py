@@ -117,9 +117,7 @@ def _numbers(targets: torch.Tensor) -> tuple[tuple[Aim, ...], Aim]:
     """Upwards and downwards; the damage is the size of the error."""
 
     def damage(outputs: torch.Tensor) -> torch.Tensor:
-        return (outputs.reshape(targets.shape) - targets).flatten(1 if targets.ndim > 1 else 0).abs().reshape(
-            len(targets), -1
-        ).sum(1)  # fmt: skip
+        return (outputs.reshape(targets.shape) - targets).abs().reshape(len(targets), -1).sum(1)
 
     def up(outputs: torch.Tensor) -> torch.Tensor:
         return outputs.reshape(len(targets), -1).sum(1)

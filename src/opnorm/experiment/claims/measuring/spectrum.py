@@ -1,8 +1,9 @@
 """What stability over seeds is judged by: the top input directions of the first layer, the singular values of all.
 
 A layer is every weight of two or more axes but embeddings, as a matrix of output rows; for a convolution that is its
-kernel (the operator's own values depend on the picture's size). Layers come in the order in which the model registers
-them. Numbers are rounded: directions to 4 decimals, values to 6 digits, at most 32 a layer, evenly ranked.
+kernel (the operator's own values depend on the picture's size). Directions of a table are over its numeric columns.
+Layers come in the order in which the model registers them. Numbers are rounded: directions to 4 decimals, values to 6
+digits, at most 32 a layer, evenly ranked.
 """
 
 from __future__ import annotations
@@ -26,10 +27,22 @@ def of(model: torch.nn.Module, split: Split) -> dict[str, tuple[float, ...]]:
     """By name; empty where the model has no layer."""
     matrices = list(_matrices(model))
     found = {VALUES + name: _values(matrix) for name, matrix in matrices}
-    tokens = np.issubdtype(split.train.inputs.dtype, np.integer)
-    if matrices and not tokens and matrices[0][1].shape[1] <= WIDEST:
-        found |= _directions(matrices[0][1])
+    first = _common(matrices[0][1], split) if matrices else None
+    if first is not None and 0 < first.shape[1] <= WIDEST:
+        found |= _directions(first)
     return found
+
+
+def _common(matrix: np.ndarray, split: Split) -> np.ndarray | None:
+    """The first layer over the inputs that mean the same in every split; None for tokens, which have no such thing.
+
+    A table's numeric columns are those; how many columns its categories become depends on the training part.
+    """
+    if np.issubdtype(split.train.inputs.dtype, np.integer):
+        return None
+    if split.movable is None or matrix.shape[1] != split.train.inputs[0].size:
+        return matrix
+    return matrix[:, list(split.movable)]
 
 
 def _matrices(model: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opnorm.experiment.document import Answer, Comparison, TrialReport
-from opnorm.report.html.assemble import _joined as shared
-from opnorm.report.html.assemble import _policy as policy
+from opnorm.report.html.assemble import joined_assets, policy_of
 from opnorm.report.trial import answer, words
 from opnorm.report.trial.html import costs, curves, estimation, ledger, payload, rules, tuning
 from opnorm.report.trial.points import in_points
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 STYLES = ("base.css", "parts.css", "charts.css", "print.css")
 SCRIPTS = ("base.js", "store.js", "tips.js")
+_SIZE, _LEAST = 980_000, 150_000
+"""Bytes of a page; bytes that the report inside it may always take."""
 _DOTS = 2500
 """Beyond so many dots they no longer say what they are: the page would grow by megabytes."""
 
@@ -29,44 +30,42 @@ _DOTS = 2500
 def page(report: TrialReport) -> str:
     """`report` as one self-contained HTML file."""
     style, script = (
-        f"{shared(STYLES)}{_own('trial.css')}",
-        f'"use strict";(() => {{\n{shared(SCRIPTS)}{_own("trial.js")}}})();\n',
+        f"{joined_assets(STYLES)}{_own('trial.css')}",
+        f'"use strict";(() => {{\n{joined_assets(SCRIPTS)}{_own("trial.js")}}})();\n',
     )
-    block, kept = payload.payload(report)
-    report = in_points(report)
+    around = _context(in_points(report)) | {"style": style, "script": script, "policy": policy_of(style, script)}
+    template = _environment().get_template("trial.html")
+    room = max(_LEAST, _SIZE - len(template.render(around, block="", kept="").encode()))
+    block, kept = payload.payload(report, room)
+    return template.render(around, block=block, kept=kept)
+
+
+def _context(report: TrialReport) -> dict[str, Any]:
+    """What the templates show."""
     telling = sum(len(c.pairs) for v in report.verdicts for c in v.comparisons) <= _DOTS
-    return (
-        _environment()
-        .get_template("trial.html")
-        .render(
-            report=report,
-            design=report.design,
-            question=answer.QUESTION,
-            told=answer.headline(report),
-            numbers=answer.numbers(report),
-            policy=policy(style, script),
-            style=style,
-            script=script,
-            block=block,
-            kept=kept,
-            claims=[
-                (v, _grouped(answer.leading(v)), estimation.measures(v.comparisons, telling)) for v in report.verdicts
-            ],
-            primary=answer.primary(report),
-            controls=estimation.measures(report.controls, telling),
-            moved=[c for c in report.controls if c.answer in (Answer.HELPS, Answer.HURTS)],
-            costs=costs.table(report.costs),
-            curves=curves.curves(report),
-            tuned=tuning.lines(report),
-            trainings=tuning.trainings(report),
-            failures=ledger.failures(report),
-            left_out=ledger.left_out(report),
-            missing=ledger.missing(report),
-            tally=ledger.tally(report),
-            records=ledger.table(report),
-            rules=rules.rules(report.design),
-        )
-    )
+    return {
+        "report": report,
+        "design": report.design,
+        "question": answer.QUESTION,
+        "told": answer.headline(report),
+        "numbers": answer.numbers(report),
+        "claims": [
+            (v, _grouped(answer.leading(v)), estimation.measures(v.comparisons, telling)) for v in report.verdicts
+        ],
+        "primary": answer.primary(report),
+        "controls": estimation.measures(report.controls, telling),
+        "moved": [c for c in report.controls if c.answer in (Answer.HELPS, Answer.HURTS)],
+        "costs": costs.table(report.costs),
+        "curves": curves.curves(report),
+        "tuned": tuning.lines(report),
+        "trainings": tuning.trainings(report),
+        "failures": ledger.failures(report),
+        "left_out": ledger.left_out(report),
+        "missing": ledger.missing(report),
+        "tally": ledger.tally(report),
+        "records": ledger.table(report),
+        "rules": rules.rules(report.design),
+    }
 
 
 def _grouped(found: list[Comparison]) -> list[tuple[Answer, str]]:
@@ -93,6 +92,7 @@ def _environment() -> Environment:
     found.filters |= {
         "name": words.name,
         "line": words.line,
+        "parts": words.parts,
         "symbol": words.SYMBOL.__getitem__,
         "p": words.p_value,
         "signed": words.signed,

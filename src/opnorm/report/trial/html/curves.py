@@ -1,7 +1,7 @@
 """Training curves as small multiples: above, an arm's validation score by epoch; below, the norm of each layer.
 
 Thin lines are seeds, a thick one their median; a cross ends a training that failed. All arms share their axes. Of many
-epochs forty are drawn, of many layers those eight whose norms end largest.
+epochs at most forty are drawn, fewer where there are very many seeds; of many layers the eight whose norms end largest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from opnorm.experiment.document import Record, TrialReport
 from opnorm.report.trial import words
 from opnorm.report.trial.html.svg import Scale, covering, covering_logs, node, tick_texts, ticks, title
 
-_POINTS, LAYERS = 40, 8
+LAYERS = 8
+_POINTS, _FEWEST, _MOST = 40, 8, 12_000
 _WIDE, _LEFT, _RIGHT, _TOP = 240, 36, 8, 10
 _SCORES, _NORMS = 140, 124
 _BELOW = 20
@@ -49,6 +50,7 @@ class _Frame:
     scores: Scale
     norms: Scale
     layers: tuple[str, ...]
+    points: int
 
 
 def curves(report: TrialReport) -> Curves:
@@ -65,6 +67,7 @@ def curves(report: TrialReport) -> Curves:
         _upright(covering([p.validation for p in points if p.validation is not None]), _SCORES),
         _upright(covering_logs(v for p in points for v in p.norms.values()), _NORMS),
         layers[:LAYERS],
+        max(_FEWEST, min(_POINTS, _MOST // (len(shown) * (1 + len(layers[:LAYERS]))))),
     )
     panels = tuple(_panel(arm, found, frame) for arm, found in by_arm.items() if found)
     return Curves(panels, tuple(words.name(n, 60) for n in frame.layers), max(0, len(layers) - LAYERS))
@@ -106,10 +109,9 @@ def _told(arm: str, records: Sequence[Record]) -> tuple[str, str]:
 
 def _scores(records: Sequence[Record], frame: _Frame) -> Markup:
     series = [[(p.epoch, p.validation) for p in r.curve if p.validation is not None] for r in records]
-    drawn = [_thin(s) for s in series]
-    thin = "".join(_trace(s, frame.x, frame.scores) for s in drawn)
+    thin = "".join(_trace(_thin(s, frame.points), frame.x, frame.scores) for s in series)
     crosses = [_cross(s[-1], frame) for r, s in zip(records, series, strict=True) if r.failure and s]
-    middle = _trace(_thin(_median(series)), frame.x, frame.scores)
+    middle = _trace(_thin(_median(series), _POINTS), frame.x, frame.scores)
     return node("g", node("path", class_="seeds", d=thin), node("path", class_="mean", d=middle), *crosses)
 
 
@@ -123,12 +125,12 @@ def _norms(records: Sequence[Record], frame: _Frame) -> list[Markup]:
     found = []
     for index, layer in enumerate(frame.layers):
         series = [[(p.epoch, p.norms[layer]) for p in r.curve if p.norms.get(layer, 0) > 0] for r in records]
-        thin = "".join(_trace(_thin(s), frame.x, frame.norms) for s in series)
+        thin = "".join(_trace(_thin(s, frame.points), frame.x, frame.norms) for s in series)
         middle = _median(series)
         said = title(f"{words.name(layer, 60)}: median {words.value(middle[-1][1])} at the end") if middle else ""
         paths = (
             node("path", class_="seeds", d=thin),
-            node("path", class_="mean", d=_trace(_thin(middle), frame.x, frame.norms)),
+            node("path", class_="mean", d=_trace(_thin(middle, _POINTS), frame.x, frame.norms)),
         )
         found.append(node("g", said, *paths, class_=f"layer k{index}"))
     return found
@@ -144,10 +146,10 @@ def _median(series: Sequence[Series]) -> Series:
     return [(epoch, median(values)) for epoch, values in sorted(at.items()) if 2 * len(values) > most]
 
 
-def _thin(series: Series) -> Series:
-    if len(series) <= _POINTS:
+def _thin(series: Series, points: int) -> Series:
+    if len(series) <= points:
         return series
-    return [series[round(i * (len(series) - 1) / (_POINTS - 1))] for i in range(_POINTS)]
+    return [series[round(i * (len(series) - 1) / (points - 1))] for i in range(points)]
 
 
 def _trace(series: Series, x: Callable[[float], float], y: Callable[[float], float]) -> str:

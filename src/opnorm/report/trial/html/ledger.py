@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opnorm.experiment.document import CONDITIONS, Comparison, Record, TrialReport
 from opnorm.report.trial import words
 
-MOST = 400
+MOST = 300
 """Records shown; all of them are in the JSON."""
 
 

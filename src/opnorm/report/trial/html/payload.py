@@ -1,7 +1,7 @@
-"""The report inside its page: columns → JSON → gzip → base64, no larger than `ROOM` where that can be.
+"""The report inside its page: columns → JSON → gzip → base64, no larger than the page has room for, where that can be.
 
-Verdicts, settings and scores are kept to the last bit. Where the page would grow beyond its room, training curves are
-kept to fewer digits, then only where all data was used, then not at all; the page says so.
+Verdicts, settings and scores are kept to the last bit. Where the page would grow too large, training curves and spectra
+are kept to fewer digits, then only curves, and those where all data was used, then none; the page says so.
 """
 
 from __future__ import annotations
@@ -17,23 +17,33 @@ from opnorm.experiment.document import Point, Record, TrialReport
 from opnorm.report.html.columns import packed, unpacked
 from opnorm.report.trial.machine import read_json, to_dict
 
-ROOM = 450_000
+_SAMPLE = 50
 KEPT = (
     "",
-    "To keep this page small, training curves are stored to 4 digits.",
-    "To keep this page small, training curves are stored to 4 digits, and only those of the tuned trainings.",
-    "To keep this page small, training curves are left out of the data inside it.",
+    "To keep this page small, training curves and spectra are stored to 4 digits.",
+    "To keep this page small, training curves are stored to 4 digits and of tuned trainings only, spectra not at all.",
+    "To keep this page small, training curves and spectra are left out of the data inside it.",
 )
 _BLOCK = re.compile(r'<script type="application/gzip" id="block-trial">([A-Za-z0-9+/=]*)</script>')
 
 
-def payload(report: TrialReport) -> tuple[str, str]:
-    """The block, and what the page says of what was left out, '' where nothing was."""
+def payload(report: TrialReport, room: int) -> tuple[str, str]:
+    """The block, at most `room` bytes where that can be, and what the page says of what was left out, '' if nothing."""
     for level, kept in enumerate(KEPT[:-1]):
+        if _guess(report, level) > 1.25 * room:
+            continue
         block = _block(_shortened(report, level))
-        if len(block) <= ROOM:
+        if len(block) <= room:
             return block, kept
     return _block(_shortened(report, len(KEPT) - 1)), KEPT[-1]
+
+
+def _guess(report: TrialReport, level: int) -> float:
+    """The size of the block, from fifty records."""
+    step = -(-len(report.records) // _SAMPLE)
+    if step < 2:
+        return 0.0
+    return step * len(_block(_shortened(replace(report, verdicts=(), records=report.records[::step]), level)))
 
 
 def embedded(text: str) -> TrialReport:
@@ -57,7 +67,8 @@ def _shortened(report: TrialReport, level: int) -> TrialReport:
 
 def _record(record: Record, level: int) -> Record:
     kept = level == 1 or (level == 2 and record.condition == "full")
-    return replace(record, curve=tuple(map(_point, record.curve)) if kept else ())
+    spectrum = {n: tuple(map(_digits, values)) for n, values in record.spectrum.items()} if level == 1 else {}
+    return replace(record, curve=tuple(map(_point, record.curve)) if kept else (), spectrum=spectrum)
 
 
 def _point(point: Point) -> Point:

@@ -1,6 +1,7 @@
 """What was tuned: for each arm and setting the range that was tried, and where the choices of the seeds fell.
 
-Choices at an end of the range hint that better ones lie outside of it: they are counted.
+Choices at an end of the range hint that better ones lie outside of it: they are counted, where more than the two ends
+were tried.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ TALL = 34
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting of one arm; `arm` is '' where the row above is of the same."""
+    """One setting of one arm; `first` of its arm."""
 
     arm: str
+    first: bool
     setting: str
     low: str
     high: str
@@ -39,7 +41,7 @@ def lines(report: TrialReport) -> list[Line]:
     for arm in report.design.arms:
         records = [r for r in report.records if (r.arm, r.condition) == (arm, "full")]
         names = dict.fromkeys(n for r in records for s in _settings(r) for n in s)
-        found += [_line(words.name(arm) if i == 0 else "", n, records) for i, n in enumerate(names)]
+        found += [_line(arm, i == 0, n, records) for i, n in enumerate(names)]
     return found
 
 
@@ -53,19 +55,20 @@ def trainings(report: TrialReport) -> tuple[int, int]:
     return len(tried), sum(bool(t.failure) for t in tried)
 
 
-def _line(arm: str, name: str, records: Sequence[Record]) -> Line:
+def _line(arm: str, first: bool, name: str, records: Sequence[Record]) -> Line:
     chosen = [r.setting[name] for r in records if name in r.setting and not r.failure]
     tried = sorted({t.setting[name] for r in records for t in r.tried if name in t.setting} | set(chosen))
     low, high = (tried[0], tried[-1]) if tried else (0.0, 0.0)
-    at_ends = sum(c in (low, high) for c in chosen) if low < high else 0
+    told = f"{sum(c in (low, high) for c in chosen)} of {len(chosen)}" if chosen and len(tried) > 2 else "–"
     return Line(
-        arm,
+        words.name(arm),
+        first,
         words.name(name),
         words.plain_setting(low),
         words.plain_setting(high),
         _strip(tried, chosen),
         words.plain_setting(median(chosen)) if chosen else "–",
-        f"{at_ends} of {len(chosen)}" if chosen else "–",
+        told,
     )
 
 

@@ -1,0 +1,69 @@
+"""The design before the first training: defaults, and everything that cannot be meant."""
+
+import pytest
+from trial_run_fakes import small_declared, small_subject
+
+from opnorm.errors import UsageError
+from opnorm.experiment.run.declare import Wishes, declared
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return small_subject()
+
+
+def test_defaults(subject):
+    asked = declared(subject, Wishes())
+    design = asked.design
+    assert design.arms == ("none", "l2", "dropout", "cap", "cap+l2")
+    assert design.seeds == tuple(range(10))
+    assert design.conditions == ("full", "small", "noise")
+    assert (design.metric, design.margin, design.budget, design.epochs, design.batch) == ("accuracy", 0.01, 4, 30, 64)
+    assert design.primary == "generalization"
+    assert asked.comparisons == 16
+    assert asked.least == 10
+    assert asked.notes == ()
+
+
+def test_the_baseline_is_added_and_said_so(subject):
+    asked = small_declared(subject, arms=("cap",))
+    assert asked.design.arms == ("none", "cap")
+    assert "'none' was added" in asked.notes[0]
+
+
+def test_the_first_claim_is_primary(subject):
+    assert small_declared(subject, claims=("robustness", "generalization")).design.primary == "robustness"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"arms": ("cpa",)}, "nearest: cap"),
+        ({"arms": ("cap+l2", "l2+cap")}, "twice"),
+        ({"arms": ("none",)}, "nothing to compare"),
+        ({"arms": ()}, "nothing to compare"),
+        ({"arms": ("none@again", "cap")}, "added by itself"),
+        ({"seeds": 0}, "from 1"),
+        ({"seeds": 3}, "3 seeds cannot decide.*use at least 9 seeds"),
+        ({"seeds": True}, "from 1"),
+        ({"seeds": (1, 1, 2)}, "twice"),
+        ({"seeds": ()}, "there are none"),
+        ({"seeds": (-1, 2)}, "-1 is none"),
+        ({"seeds": (2**40,)}, "is none"),
+        ({"conditions": ("smal",)}, "Did you mean 'small'"),
+        ({"conditions": ("deep",)}, "deep does not exist here; possible are full, small, noise, looser"),
+        ({"claims": ("robust",)}, "Did you mean 'robustness'"),
+        ({"claims": ()}, "no claim"),
+        ({"claims": ("cost",)}, "primary"),
+        ({"claims": ("complexity",)}, "no measure here"),
+        ({"margin": 0.0}, "positive"),
+        ({"margin": float("nan")}, "positive"),
+        ({"level": 1.0}, "between 0 and 1"),
+        ({"budget": 0}, "from 1"),
+        ({"epochs": -1}, "from 1"),
+        ({"tuner": "luck"}, "grid, optuna"),
+    ],
+)
+def test_what_cannot_be_meant(subject, wishes, words):
+    with pytest.raises(UsageError, match=words):
+        small_declared(subject, **wishes)
