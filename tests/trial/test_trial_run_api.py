@@ -7,9 +7,9 @@ import pytest
 import trial_run_fakes
 from trial_run_fakes import FakeCells, build_model, load_data
 
+from opnorm import trial
 from opnorm.errors import UsageError
 from opnorm.experiment.data import from_arrays
-from opnorm.experiment.trial import trial
 
 FAST = {"arms": ["none", "cap"], "seeds": range(8), "conditions": ["full"], "jobs": 1, "cost": False, "budget": 1}
 
@@ -32,7 +32,7 @@ def test_functions_and_a_file_give_the_same_verdict(cells):
 def test_a_subject_of_arrays(cells):
     draw = np.random.default_rng(0)
     inputs = draw.normal(size=(120, 3)).astype(np.float32)
-    report = trial(data=from_arrays(inputs, (inputs[:, 0] > 0).astype(int)), **FAST)
+    report = trial(data=from_arrays(inputs, (inputs[:, 0] + draw.normal(size=120) > 0).astype(int)), **FAST)
     assert report.winner == "cap"
     assert "SpectralClassifier" in report.apply  # a table with the built-in model: the estimator
 

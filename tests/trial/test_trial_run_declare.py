@@ -4,7 +4,9 @@ import pytest
 from trial_run_fakes import small_declared, small_subject
 
 from opnorm.errors import UsageError
+from opnorm.experiment.document import Record
 from opnorm.experiment.run.declare import Wishes, declared
+from opnorm.experiment.run.winner import setting_of
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,23 @@ def test_the_first_claim_is_primary(subject):
 def test_what_cannot_be_meant(subject, wishes, words):
     with pytest.raises(UsageError, match=words):
         small_declared(subject, **wishes)
+
+
+def test_a_primary_claim_of_pairs_needs_twice_the_seeds(subject):
+    with pytest.raises(UsageError, match="7 seeds are 3 pairs"):
+        declared(subject, Wishes(arms=("none", "cap"), claims=("interpretability",), seeds=7))
+    found = declared(subject, Wishes(arms=("none", "cap"), claims=("interpretability",), seeds=14))
+    assert found.least == 14
+
+
+def test_the_winners_setting_is_one_that_was_chosen_as_a_whole():
+    chosen = [{"rate": r, "cap": c} for r, c in ((1.0, 4.0), (3.0, 1.0), (2.0, 2.0), (0.5, 9.0))]
+        {"rate": 1.0, "cap": 4.0},
+        {"rate": 3.0, "cap": 1.0},
+        {"rate": 2.0, "cap": 2.0},
+        {"rate": 0.5, "cap": 9.0},
+    ]
+    records = [Record("cap", seed, "full", setting) for seed, setting in enumerate(chosen)]
+    assert setting_of("cap", records) in chosen
+    twice = [*records, Record("cap", 9, "full", {"rate": 0.5, "cap": 9.0})]
+    assert setting_of("cap", twice) == {"rate": 0.5, "cap": 9.0}

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import torch
-from trial_run_fakes import small_declared, small_subject, small_trial
+from trial_run_fakes import build_model, load_data, small_declared, small_subject, small_trial
 
 from opnorm.errors import UsageError
+from opnorm.experiment.user import from_callables
 from opnorm.report.trial import verdict_json
 
 FEW = {"arms": ("none", "cap"), "seeds": 8, "conditions": ("full",), "claims": ("generalization",)}
@@ -46,18 +47,19 @@ def test_two_workers_give_what_one_process_gives(subject, alone):
     _same(subject, alone, jobs=2)
 
 
-def test_what_a_worker_refuses_is_one_message(subject):
+def _breaking():
     """A subject that breaks only inside a worker: its functions fail for one seed."""
-    from trial_run_fakes import build_model, load_data
-
-    from opnorm.experiment.user import from_callables
 
     def build(seed):
         if seed == 5:
             raise RuntimeError("out of luck")
         return build_model(seed)
 
-    broken = from_callables(build, load_data)
+    return from_callables(build, load_data)
+
+
+def test_what_a_worker_refuses_is_one_message():
+    broken = _breaking()
     with pytest.raises(UsageError, match=r"build_model\(5\) of the functions given raised RuntimeError: out of luck"):
         small_trial(broken, small_declared(broken, **FEW), jobs=2)
 
@@ -81,6 +83,9 @@ def test_dask_gives_the_same(subject, alone):
     local = LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None)
     with local, Client(local) as client:
         _same(subject, alone, engine="dask", jobs=2)
+        broken = _breaking()
+        with pytest.raises(UsageError, match="out of luck"):
+            small_trial(broken, small_declared(broken, **FEW), engine="dask")
         assert client.submit(sum, (1, 2)).result() == 3  # a client that was there is left running
 
 

@@ -64,15 +64,15 @@ def test_a_seed_from_some_of_its_cells():
 
 
 def test_seeds_are_planned_once_and_the_plan_is_kept(clock, monkeypatch, tmp_path):
-    """4 cells of 2 s a seed; nine tenths of 2 minutes hold (108 − 4 − 8)/8 further seeds, after 4 s of rehearsal."""
+    """4 cells of 2 s a seed; nine tenths of 2 minutes hold (108 − 8 − 8)/8 further seeds, after 8 s of rehearsal."""
     fake, run_cell = _cells_that_take(clock, 2.0)
     monkeypatch.setattr("opnorm.experiment.training.cell.run_cell", run_cell)
     subject = small_subject()
     asked = small_declared(subject, seeds=None, timed=True, conditions=("full",))
     assert asked.design.seeds == tuple(range(MOST))
     report = small_trial(subject, asked, minutes=2, journal=tmp_path / "j")
-    assert report.design.seeds == tuple(range(13))
-    assert len(report.records) == 13 * 4
+    assert report.design.seeds == tuple(range(12))
+    assert len(report.records) == 12 * 4
     calls = len(fake.calls)
     again = small_trial(subject, asked, minutes=500, journal=tmp_path / "j")
     assert again.design == report.design

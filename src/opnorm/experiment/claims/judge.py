@@ -5,7 +5,8 @@ The number of comparisons follows from the design and the kind of data alone (`c
 Two rules stand above the tests: an arm that failed in more than half of the seeds gets no other answer than in its
 failures; and there it 'hurts' if the baseline never failed. That one adds at most 1.1 % to the errors of an arm
 (chance of more than half of n ≥ 6 trainings failing and of none of n others, at one and the same rate of failing).
-Controls: the baseline against itself from another start. Every one is held against the whole level, uncorrected.
+Controls: the baseline against itself from another start, in every measure; Holm's procedure runs over all of a trial's
+controls together, so that any of them comes out different in at most a share `level` of trials.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ def judge(
 ) -> tuple[tuple[Verdict, ...], tuple[Comparison, ...]]:
     """(a verdict for each claim that something was run for, the controls of the same measures)."""
     facts, found = facts_of(subject, design), filed(design, records)
-    verdicts, controls = [], []
-    for claim in asked(design):
-        measures, reasons = applicable(claim, design, facts)
+    taken = [(claim, *applicable(claim, design, facts)) for claim in asked(design)]
+    controls = _controls([(claim, measures) for claim, measures, _ in taken], design, facts, found)
+    verdicts = []
+    for claim, measures, reasons in taken:
         judged = _judged(claim, measures, design, facts, found)
-        same = _controls(claim, measures, design, facts, found)
-        controls += same
         if judged:
+            same = [control for control in controls if control.claim == claim.name]
             verdicts.append(_verdict(claim, judged, same, reasons, facts, design))
-    return tuple(verdicts), tuple(controls)
+    return tuple(verdicts), controls
 
 
 def comparisons_of(name: str, design: Design, subject: Subject) -> int:
@@ -47,30 +48,36 @@ def comparisons_of(name: str, design: Design, subject: Subject) -> int:
     return sum(len(compared(measure, arms_of(design))) for measure in measures)
 
 
+def seeds_each(name: str, design: Design, subject: Subject) -> int:
+    """How many seeds make one value in the claim's leading measure: 2 where values are of pairs of seeds."""
+    measures, _ = applicable(CLAIMS[name], design, facts_of(subject, design))
+    return measures[0].seeds_each if measures else 1
+
+
 def _judged(
     claim: Claim, measures: Sequence[Measure], design: Design, facts: Facts, found: Filed
 ) -> tuple[Comparison, ...]:
-    rows = [row_of(m, arm, design, found) for m in measures for arm in compared(m, arms_of(design))]
-    return tuple(_ruled(c, found) for c in _compared(claim, rows, design, facts, found)) if rows else ()
+    rows = [(claim, row_of(m, arm, design, found)) for m in measures for arm in compared(m, arms_of(design))]
+    return tuple(_ruled(c, found) for c in _compared(rows, design, facts, found)) if rows else ()
 
 
 def _controls(
-    claim: Claim, measures: Sequence[Measure], design: Design, facts: Facts, found: Filed
-) -> list[Comparison]:
+    taken: Sequence[tuple[Claim, Sequence[Measure]]], design: Design, facts: Facts, found: Filed
+) -> tuple[Comparison, ...]:
     again = f"{design.baseline}@{AGAIN}"
-    rows = [row_of(m, again, design, found) for m in measures if m.against == "baseline"]
-    ran = [row for row in rows if found.of(again, row.measure.condition)]
-    return [_doubted(_compared(claim, [row], design, facts, found)[0]) for row in ran]
+    measures = [(claim, m) for claim, measures in taken for m in measures if m.against == "baseline"]
+    rows = [(claim, row_of(m, again, design, found)) for claim, m in measures if found.of(again, m.condition)]
+    return tuple(_doubted(c) for c in _compared(rows, design, facts, found)) if rows else ()
 
 
-def _compared(claim: Claim, rows: Sequence[Row], design: Design, facts: Facts, found: Filed) -> tuple[Comparison, ...]:
+def _compared(rows: Sequence[tuple[Claim, Row]], design: Design, facts: Facts, found: Filed) -> tuple[Comparison, ...]:
     """One family of Holm's procedure."""
     overlap = overlap_of(found, design)
-    paired = [statistics.compare(row.pairs, row.measure.margin(facts), overlap) for row in rows]
+    paired = [statistics.compare(row.pairs, row.measure.margin(facts), overlap) for _, row in rows]
     decided = statistics.decide(paired, design.level)
     return tuple(
         _comparison(claim, row, one, answer, level, facts)
-        for row, one, (answer, level) in zip(rows, paired, decided, strict=True)
+        for (claim, row), one, (answer, level) in zip(rows, paired, decided, strict=True)
     )
 
 

@@ -45,23 +45,27 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """design: complete. comparisons: of its primary claim. notes: what was added or left out without being asked."""
+    """design: complete. comparisons: of its primary claim. notes: what was added or left out without being asked.
+
+    each: seeds that make one value of the primary claim's leading measure.
+    """
 
     design: Design
     comparisons: int
     notes: tuple[str, ...]
+    each: int = 1
 
     @property
     def least(self) -> int:
         """Seeds without which nothing could be decided."""
         from opnorm.experiment.statistics import least_seeds
 
-        return least_seeds(self.comparisons, self.design.level)
+        return self.each * least_seeds(self.comparisons, self.design.level)
 
 
 def declared(subject: Subject, wishes: Wishes) -> Declared:
     """The design that `wishes` and `subject` make. Raises `UsageError` for one that could never decide anything."""
-    from opnorm.experiment.claims import comparisons_of
+    from opnorm.experiment.claims import comparisons_of, seeds_each
     from opnorm.experiment.metrics import METRICS
     from opnorm.experiment.statistics import require_decidable
 
@@ -85,8 +89,16 @@ def declared(subject: Subject, wishes: Wishes) -> Declared:
     comparisons = comparisons_of(design.primary, design, subject)
     if not comparisons:
         raise UsageError(f"the primary claim {design.primary} has no measure here; put another first in --claims")
-    require_decidable(len(design.seeds), comparisons, design.level)
-    return Declared(design, comparisons, tuple(notes))
+    each = seeds_each(design.primary, design, subject)
+    found = Declared(design, comparisons, tuple(notes), each)
+    if each == 1 or len(design.seeds) >= found.least:
+        require_decidable(len(design.seeds) // each, comparisons, design.level)
+        return found
+    raise UsageError(
+        f"{len(design.seeds)} seeds are {len(design.seeds) // each} pairs, and the claim {design.primary} takes a pair "
+        f"for a value: {comparisons} comparisons need {found.least} seeds at least; give --seeds {found.least}, or "
+        "fewer arms"
+    )
 
 
 def _arms(given: Sequence[str] | None, notes: list[str]) -> tuple[str, ...]:

@@ -124,8 +124,10 @@ def _dask(jobs: int) -> Iterator[Pool]:
     from distributed import Client, LocalCluster, get_client
     from joblib import effective_n_jobs, parallel_config
 
-    with suppress(ValueError):  # that there is no client
+    client = None
+    with suppress(ValueError):  # there is none
         client = get_client()
+    if client is not None:
         with parallel_config(backend="dask", client=client):
             yield Pool(effective_n_jobs(-1), streams=True)
         return

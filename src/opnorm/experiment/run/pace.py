@@ -9,10 +9,11 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from opnorm.errors import UsageError
 from opnorm.experiment.document import Cell, Design
-from opnorm.experiment.run.cells import FULL, Chain, trainings
+from opnorm.experiment.run.cells import FULL, Chain
 from opnorm.experiment.subject import Subject
 
 MOST = 50
@@ -22,8 +23,8 @@ SHARE = 0.9
 """Of the minutes: what is planned to be used, as no estimate is exact."""
 
 
-WARMING = 15.0
-"""Seconds: a first training that takes less may have spent them on imports, and is timed once more."""
+REHEARSING = 15.0
+"""Seconds after which no further training is rehearsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +65,22 @@ class Deadline:
 
 
 def seconds_a_training(subject: Subject, design: Design) -> float:
-    """Of one training of the baseline with all that is measured on it: a rehearsal, whose results are thrown away.
+    """The mean over arms of one training with all that is measured on it: a rehearsal, whose results are thrown away.
 
-    It also shows, before anything is written, that data, model and training loop work at all.
+    It also shows, before anything is written, that data, model, loop and arms go together. Arms that there is no time
+    for are left to the trial itself.
     """
     from opnorm.experiment.run.worker import finished, warm
 
-    short = replace(design, budget=1)
-    rehearsal = Chain(design.baseline, design.seeds[0], (FULL,))
     warm()
-    took = sum(done.took for done in finished(subject, short, rehearsal))
-    if took > WARMING:
-        return took
-    return sum(done.took for done in finished(subject, short, rehearsal))
-
-
-def forecast(work: Iterable[Chain], design: Design, a_training: float, workers: int) -> float:
-    """Seconds that `work` will take."""
-    return trainings(work, design.budget) * a_training / workers
+    short = replace(design, budget=1)
+    took: list[float] = []
+    for arm in (design.baseline, *design.arms):
+        rehearsal = Chain(arm, design.seeds[0], (FULL,))
+        took.append(sum(done.took for done in finished(subject, short, rehearsal)))
+        if sum(took) > REHEARSING:
+            break
+    return fmean(took[1:] or took)  # the first one also imports what is imported late
 
 
 def seconds_of_seed(work: Iterable[Chain], took: dict[Cell, float], workers: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from statistics import median_low
 
@@ -11,9 +12,18 @@ from opnorm.experiment.subject import Subject
 
 
 def setting_of(arm: str, records: Iterable[Record]) -> dict[str, float]:
-    """Of each number, the median of what the seeds chose: one that was really tried."""
-    chosen = [r.setting for r in records if r.arm == arm and r.condition == FULL and not r.failure]
-    return {name: median_low(setting[name] for setting in chosen) for name in (chosen[0] if chosen else ())}
+    """What most seeds chose; of equally frequent settings the one nearest to the medians in ratio."""
+    chosen = [dict(r.setting) for r in records if r.arm == arm and r.condition == FULL and not r.failure]
+    if not chosen:
+        return {}
+    middle = {name: median_low(setting[name] for setting in chosen) for name in chosen[0]}
+    return max(chosen, key=lambda setting: (chosen.count(setting), -_distance(setting, middle)))
+
+
+def _distance(setting: dict[str, float], middle: dict[str, float]) -> float:
+    """Sum of |ln ratios|; numbers that are 0 count by whether both are."""
+    pairs = [(setting[name], middle[name]) for name in middle]
+    return sum(abs(math.log(a / b)) if a > 0 and b > 0 else float(a != b) for a, b in pairs)
 
 
 def lines(arm: str, records: Iterable[Record], subject: Subject, design: Design) -> str:
