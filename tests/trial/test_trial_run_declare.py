@@ -80,11 +80,6 @@ def test_a_primary_claim_of_pairs_needs_twice_the_seeds(subject):
 
 def test_the_winners_setting_is_one_that_was_chosen_as_a_whole():
     chosen = [{"rate": r, "cap": c} for r, c in ((1.0, 4.0), (3.0, 1.0), (2.0, 2.0), (0.5, 9.0))]
-        {"rate": 1.0, "cap": 4.0},
-        {"rate": 3.0, "cap": 1.0},
-        {"rate": 2.0, "cap": 2.0},
-        {"rate": 0.5, "cap": 9.0},
-    ]
     records = [Record("cap", seed, "full", setting) for seed, setting in enumerate(chosen)]
     assert setting_of("cap", records) in chosen
     twice = [*records, Record("cap", 9, "full", {"rate": 0.5, "cap": 9.0})]
