@@ -2,9 +2,8 @@
 
     python benchmarks/trial_speed.py [ROWS] [SEEDS] [TURNS]
 
-One and two workers take turns on the same cells, each worker warmed up before (imports, about two seconds). Printed:
-the ratio of times in each turn, beside that of two plain processes that only compute on this machine at that time,
-which is what the machine has to give.
+One and two workers take turns on the same cells, each warmed up before (imports, about two seconds). Beside them the
+same cells in two plain processes that nothing joins: what the machine has to give at that time.
 """
 
 import multiprocessing
@@ -19,6 +18,8 @@ from opnorm.experiment.run import ceilings
 from opnorm.experiment.run.cells import chains, trainings
 from opnorm.experiment.run.declare import Wishes, declared
 from opnorm.experiment.run.engine import workers
+from opnorm.experiment.run.worker import Packed
+from opnorm.experiment.run.worker import work as work_on
 
 
 def subject_of(rows):
@@ -37,23 +38,18 @@ def seconds(subject, design, work, jobs):
         return time.perf_counter() - start
 
 
-def _spin(count):
-    found = 0
-    for i in range(count):
-        found += i * i
-    return found
+def _all_of(packed, design, work):
+    return [work_on(packed, design, chain) for chain in work]
 
 
-def plain(count=20_000_000):
-    """How many times faster two processes compute than one, side by side."""
-    start = time.perf_counter()
-    _spin(count)
-    _spin(count)
-    alone = time.perf_counter() - start
-    start = time.perf_counter()
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        pool.map(_spin, [count, count])
-    return alone / (time.perf_counter() - start)
+def apart(subject, design, work):
+    """Seconds of two processes, each with half of the chains."""
+    packed = Packed.of(subject)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.starmap(_all_of, [(packed, design, [chain]) for chain in (work[0], work[0])], chunksize=1)
+        start = time.perf_counter()
+        pool.starmap(_all_of, [(packed, design, work[half::2]) for half in range(2)], chunksize=1)
+        return time.perf_counter() - start
 
 
 def main():
@@ -65,10 +61,18 @@ def main():
     print(f"{rows} rows, {len(design.arms)} arms and the control, {seeds} seeds, {count} trainings")
     ratios = []
     for turn in range(turns):
-        one, two = seconds(subject, design, work, 1), seconds(subject, design, work, 2)
+        one, two, plain = (measured(subject, design, work) for measured in (alone, pooled, apart))
         ratios.append(one / two)
-        print(f"turn {turn}: one {one:.1f} s, two {two:.1f} s, ratio {one / two:.2f}; plain processes {plain():.2f}")
+        print(f"turn {turn}: one {one:.1f} s, two {two:.1f} s, ratio {one / two:.2f}; two apart {one / plain:.2f}")
     print(f"median ratio {statistics.median(ratios):.2f}, best {max(ratios):.2f}")
+
+
+def alone(subject, design, work):
+    return seconds(subject, design, work, 1)
+
+
+def pooled(subject, design, work):
+    return seconds(subject, design, work, 2)
 
 
 if __name__ == "__main__":
