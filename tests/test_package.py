@@ -49,8 +49,8 @@ def test_no_public_function_shares_a_name_with_a_module():
     assert not modules & set(opnorm.__all__)
 
 
-RUN_USERS_CODE = {"torch_trace.py", "torch_modules.py"}
-"""A model's own forward or parametrization may raise anything; what it raised becomes the reason of a row."""
+RUN_USERS_CODE = {"torch_trace.py", "torch_modules.py", "calling.py"}
+"""A user's own forward or functions may raise anything; what they raised becomes a row's reason, or one message."""
 
 
 def test_files_and_functions_are_short():

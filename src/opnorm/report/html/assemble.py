@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -26,6 +27,7 @@ from opnorm.report.html.terms import TERMS
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
+PACKAGE = "opnorm.report.html"
 STYLES = ("base.css", "parts.css", "charts.css", "panel.css", "print.css")
 SCRIPTS = (
     *("base.js", "figures.js", "store.js", "tips.js", "charts.js", "skyline.js", "grid.js", "table.js"),
@@ -136,28 +138,39 @@ def _hash(text: str) -> str:
 @cache
 def joined_assets(names: tuple[str, ...]) -> str:
     """Files of `assets/`, one after the other."""
-    folder = files("opnorm.report.html") / "assets"
+    folder = files(PACKAGE) / "assets"
     return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment_of(packages: tuple[str, ...], filters: Mapping[str, Callable[..., Any]]) -> Environment:
+    """Templates of the packages' `assets/`, the first's before the others'; everything in them escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     found = Environment(
-        loader=PackageLoader("opnorm.report.html", "assets"),
+        loader=ChoiceLoader([PackageLoader(package, "assets") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {
+    found.filters |= filters
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    filters: dict[str, Callable[..., Any]] = {
         "name": display_name,
         "size": figures.size,
         "figure": figures.figure,
         "bracket": figures.row_bracket,
     }
-    return found
+        "name": display_name,
+        "size": figures.size,
+        "figure": figures.figure,
+        "bracket": figures.row_bracket,
+    }
+    return environment_of((PACKAGE,), filters)
 
 
 def template(name: str) -> Template:

@@ -6,12 +6,13 @@ gives the same text. Cost: a second for a thousand models.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from opnorm.experiment.document import Answer, Comparison, TrialReport
-from opnorm.report.html.assemble import joined_assets, policy_of
+from opnorm.report.html.assemble import PACKAGE, environment_of, joined_assets, policy_of
 from opnorm.report.trial import answer, words
 from opnorm.report.trial.html import costs, curves, estimation, ledger, payload, rules, tuning
 from opnorm.report.trial.points import in_points
@@ -46,6 +47,7 @@ def _context(report: TrialReport) -> dict[str, Any]:
     return {
         "report": report,
         "design": report.design,
+        "title": answer.QUESTION,
         "question": answer.QUESTION,
         "told": answer.headline(report),
         "numbers": answer.numbers(report),
@@ -80,16 +82,7 @@ def _own(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    found = Environment(
-        loader=PackageLoader("opnorm.report.trial.html", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "name": words.name,
         "line": words.line,
         "parts": words.parts,
@@ -103,7 +96,7 @@ def _environment() -> Environment:
         "shown": _shown,
         "setting": words.plain_setting,
     }
-    return found
+    return environment_of(("opnorm.report.trial.html", PACKAGE), filters)
 
 
 def _shown(value: str | int | float) -> str:
