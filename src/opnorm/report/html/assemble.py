@@ -165,11 +165,6 @@ def _environment() -> Environment:
         "figure": figures.figure,
         "bracket": figures.row_bracket,
     }
-        "name": display_name,
-        "size": figures.size,
-        "figure": figures.figure,
-        "bracket": figures.row_bracket,
-    }
     return environment_of((PACKAGE,), filters)
 
 
