@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 import pytest
-from made import HOSTILE, bare, full, hostile, one_arm
+from trial_reports import HOSTILE, bare, full, hostile, one_arm
 
 from opnorm.report.trial import page, to_json
 from page_browser import expect

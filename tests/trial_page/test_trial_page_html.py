@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import all_failed, bare, extreme, full, hostile, one_arm
+from trial_reports import all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.errors import UsageError
 from opnorm.report.trial import page

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import all_failed, bare, extreme, full, hostile, one_arm
+from trial_reports import all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.errors import UsageError
 from opnorm.experiment.document import SCHEMA, Answer, Cost, Point

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from made import full
+from trial_reports import full
 
 import opnorm
 from opnorm.errors import FileAccessError

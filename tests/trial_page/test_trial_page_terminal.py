@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from made import ARMS, all_failed, bare, extreme, full, hostile, one_arm
 from rich.console import Console
+from trial_reports import ARMS, all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.experiment.document import Answer, Comparison
 from opnorm.report.trial import answer, show, words
