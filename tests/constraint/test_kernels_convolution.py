@@ -135,3 +135,31 @@ def test_refusals():
     for wrong in ({"rank": 0}, {"aim": 0.0}, {"aim": 1.5}, {"method": "fft"}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             ConvolutionDescent({}, (8, 8), **wrong)
+
+
+def grown(kernel: ConvolutionDescent, moves: int) -> list[float]:
+    """Tops, in caps, seen by `kernel` where an optimizer adds 0.3 of a cap between two moves."""
+    torch.manual_seed(0)
+    weight = torch.randn(6, 4, 3, 3, dtype=torch.float64)
+    tops = []
+    for _ in range(moves):
+        tops.append(read(kernel.hold(weight, 0.0, 1.0))["top"])
+        weight.mul_(1 + 0.3 / read(kernel.look(weight))["top"])
+    return tops[-10:]
+
+
+def test_a_move_leaves_room_for_the_growth_between_two():
+    roomy, fixed = (ConvolutionDescent({"padding": 1}, (12, 12), aim=aim) for aim in (None, 1.0))
+    assert max(grown(roomy, 60)) < max(grown(fixed, 60)) - 0.05
+
+
+def test_what_is_known_of_the_growth_is_part_of_the_state():
+    first = ConvolutionDescent({"padding": 1}, (12, 12))
+    grown(first, 20)
+    second = ConvolutionDescent({"padding": 1}, (12, 12))
+    second.load_state_dict(first.state_dict())
+    torch.manual_seed(1)
+    weight = torch.randn(6, 4, 3, 3, dtype=torch.float64)
+    other = weight.clone()
+    assert torch.equal(first.hold(weight, 0.0, 1.0), second.hold(other, 0.0, 1.0))
+    assert torch.equal(weight, other)

@@ -8,7 +8,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
@@ -22,8 +21,9 @@ from opnorm.report.html.coarse import LEVELS, Coarse, nearest, outward
 from opnorm.report.html.columns import packed, unpacked
 from opnorm.report.html.figures import bracket, figure
 from opnorm.report.html.payload import allowance, embedded, payload_of
+from page_markup import Strict
 
-VOID = {"meta", "link", "br", "input", "img", "rect", "path", "circle", "line", "hr"}
+VOID = frozenset({"meta", "link", "br", "input", "img", "rect", "path", "circle", "line", "hr"})
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -33,35 +33,6 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
     max_leaves=40,
 )
-
-
-class Strict(HTMLParser):
-    """Every element closed in order; all tags and attributes kept."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.said: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.said.append(data)
 
 
 def same(report: Report) -> dict:
@@ -89,7 +60,7 @@ def test_columns_lose_nothing(value):
 @pytest.mark.parametrize("report", [full(), hostile(), empty(), compared()], ids=["full", "hostile", "empty", "two"])
 def test_well_formed_and_of_known_elements(report):
     text = page(report, 6.0)
-    parsed = Strict(text)
+    parsed = Strict(text, VOID)
     assert not {tag for tag, _ in parsed.tags} & {"img", "iframe", "object", "embed", "base", "form", "audio", "video"}
     for tag, attributes in parsed.tags:
         assert not [a for a in attributes if a.startswith("on") or a in ("style", "srcset", "srcdoc")], (
@@ -106,7 +77,7 @@ def test_well_formed_and_of_known_elements(report):
 
 def test_the_policy_allows_this_style_and_this_script_and_nothing_else():
     text = page(full())
-    policy = next(a["content"] for t, a in Strict(text).tags if "Content-Security-Policy" in a.values())
+    policy = next(a["content"] for t, a in Strict(text, VOID).tags if "Content-Security-Policy" in a.values())
     style, script = re.search("<style>(.*?)</style>", text, re.S)[1], re.findall("<script>(.*?)</script>", text, re.S)
     assert len(script) == 1
 
@@ -142,7 +113,7 @@ def test_hostile_names_are_escaped_and_shown_harmless():
 def test_the_fragment_is_scoped_static_and_small():
     for report in (full(), hostile(), empty()):
         text = fragment(report)
-        parsed = Strict(text)
+        parsed = Strict(text, VOID)
         assert not {"script", "img", "iframe", "link"} & {tag for tag, _ in parsed.tags}
         assert parsed.tags[0] == ("div", {"class": "opnorm-report"})
         style = re.search("<style>(.*?)</style>", text, re.S)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -19,44 +18,22 @@ from opnorm.report.trial.html import curves, estimation, tuning
 from opnorm.report.trial.html.payload import KEPT, embedded, payload
 from opnorm.report.trial.html.svg import Scale, beeswarm, covering, covering_logs, node, tick_texts, ticks
 from opnorm.report.trial.points import in_points
+from page_markup import Strict
 
-VOID = {"meta", "link", "br"}
+VOID = frozenset({"meta", "link", "br"})
 EVERY = {"full": full, "one": one_arm, "bare": bare, "failed": all_failed, "extreme": extreme, "hostile": hostile}
-
-
-class Strict(HTMLParser):
-    """Every element closed in order; all tags and attributes kept."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def numbers(text: str, tag: str, name: str) -> list[float]:
     """An attribute of all elements of a kind, in per cent."""
-    return [float(a[name].rstrip("%")) for t, a in Strict(text).tags if t == tag and name in a]
+    return [float(a[name].rstrip("%")) for t, a in Strict(text, VOID).tags if t == tag and name in a]
 
 
 @pytest.mark.parametrize("made", EVERY.values(), ids=EVERY)
 def test_well_formed_harmless_and_exact(made):
     report = made()
     text = page(report)
-    parsed = Strict(text)
+    parsed = Strict(text, VOID)
     assert not {t for t, _ in parsed.tags} & {"img", "iframe", "object", "embed", "base", "form", "audio", "b-"}
     for tag, attributes in parsed.tags:
         assert not [a for a in attributes if a.startswith("on") or a in ("style", "srcset", "srcdoc")], (
@@ -76,7 +53,7 @@ def test_well_formed_harmless_and_exact(made):
 
 def test_the_policy_allows_this_style_and_this_script_and_nothing_else():
     text = page(one_arm())
-    policy = next(a["content"] for t, a in Strict(text).tags if "Content-Security-Policy" in a.values())
+    policy = next(a["content"] for t, a in Strict(text, VOID).tags if "Content-Security-Policy" in a.values())
     style, script = re.search("<style>(.*?)</style>", text, re.S)[1], re.findall("<script>(.*?)</script>", text, re.S)
     assert len(script) == 1
 

@@ -3,7 +3,7 @@
 f = A_k ∘ φ ∘ … ∘ φ ∘ A_1 with φ of slope at most 1 entry by entry: ‖f(x) − f(y)‖₂ ≤ Π‖A_i‖₂·‖x − y‖₂ for all x, y
 (Szegedy et al., *Intriguing properties of neural networks*, 2014, section 4.3). PROVED where every factor is, each
 product rounded up. It is of the function in exact arithmetic, and of ℓ₂ on both sides; how far it lies above the true
-constant is not known, and grows with depth. A small one is no measure of accuracy.
+constant is not known, and grows with depth. A small one is no measure of accuracy. Proof: docs/proofs.md, section 20.
 """
 
 from __future__ import annotations
