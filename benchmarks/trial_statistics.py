@@ -31,7 +31,9 @@ from trial_noise import (
     ticks,
 )
 
+from opnorm.experiment.statistics import weights_of
 from opnorm.experiment.statistics.bootstrap import bca
+from opnorm.experiment.statistics.holm import levels
 from opnorm.experiment.statistics.power import seeds_needed
 from opnorm.experiment.statistics.sample import Sample
 
@@ -123,6 +125,24 @@ def several_arms(trials, seeds=10, margin=0.5):
     table("Four arms against one baseline, 10 seeds, m = ½, Holm, %", heads, rows)
 
 
+def several_measures(trials, count=4, margin=0.5, effect=1.5):
+    """A claim of four measures and four arms: the leading one helps in one arm, or nothing does; equal shares or half."""
+    rows = []
+    for name, lead in (("nothing", margin), ("arm 1, leading measure", margin + effect)):
+        for seeds in (10, 20):
+            size = (trials_of(seeds, trials), seeds)
+            noise = [n for m in range(4) for n in arms(rng_of("measures", name, m, seeds), "normal", count, size)]
+            deltas = [lead] + [margin] * (4 * count - 1)
+            found = [judged(one, [(margin, delta)])[0] for one, delta in zip(noise, deltas, strict=True)]
+            shares = weights_of([True] * count + [False] * 3 * count)
+            for said, weights in (("equal", None), ("half to the leading one", shares)):
+                helps, _, _ = family(found, correction=lambda p, level, w=weights: levels(p, level, w))
+                rates = helps[:, np.array(deltas) <= margin].any(1).mean(), helps[:, 0].mean()
+                rows.append([name, str(seeds), said, percent(rates[0]), percent(rates[1])])
+    heads = ["what truly helps", "seeds", "shares of the level", "any false helps", "arm 1 helps"]
+    table("Four measures, four arms, normal, m = ½, an effect 1½ beyond it, %", heads, rows)
+
+
 def redrawn_splits(trials):
     rows = []
     for overlap in (0.11, 0.25, 0.5):
@@ -141,7 +161,7 @@ def redrawn_splits(trials):
 
 def real_splits(trials):
     rows = []
-    for kind in ("ridge", "halves", "classes"):
+    for kind in ("ridge", "halves", "classes", "tuned"):
         truth = float(resampled(rng_of("truth", kind), kind, 20_000, 4)[0].mean()) if kind == "ridge" else 0.0
         for seeds in (6, 10, 20):
             values, overlap = resampled(rng_of("real", kind, seeds), kind, trials_of(seeds, trials), seeds)
@@ -152,7 +172,8 @@ def real_splits(trials):
             shown = (found.rates()[0], found.rates()[1], same.false()[2], found.covers(), naive.rates()[0])
             rows.append([kind, str(seeds), f"{correlation:.2f}", *map(percent, shown)])
     heads = ["models", "seeds", "correlation", "false helps", "false hurts", "false same", "95 % covers"]
-    table("Redrawn splits of 60 real rows (12 test, 48 train), %", [*heads, "false helps without overlap"], rows)
+    title = "Redrawn splits of 60 real rows (12 test, 48 training; tuned: 6 test, 12 validation, 42 training), %"
+    table(title, [*heads, "false helps without overlap"], rows)
 
 
 def needed(trials):
@@ -169,7 +190,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=4000)
     trials, start = parser.parse_args().trials, time.perf_counter()
-    for part in (needed, several_arms, real_splits, redrawn_splits, fixed_splits):
+    for part in (needed, several_arms, several_measures, real_splits, redrawn_splits, fixed_splits):
         part(trials)
         print(f"\n({time.perf_counter() - start:.0f} s)")
 

@@ -73,7 +73,7 @@ def record(arm: str, seed: int, condition: str = "full", *, redrawn: bool = Fals
     spectrum = changed.pop("spectrum", {})
     return Record(
         arm, seed, condition, {}, failure=failure, scores={} if failure else scores, spectrum=spectrum,
-        examples=changed.pop("examples", (60, 20)), test=f"hash{seed}" if redrawn else "hash", **changed,
+        examples=changed.pop("examples", (60, 20)), held=20, test=f"hash{seed}" if redrawn else "hash", **changed,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from claims_made import MadeSubject, design, record, trial
 
 from opnorm.errors import UsageError
 from opnorm.experiment import statistics
-from opnorm.experiment.claims import CLAIMS, comparisons_of, judge, untested
+from opnorm.experiment.claims import CLAIMS, Family, family_of, judge, untested
 from opnorm.experiment.document import Answer, Pair
 from opnorm.experiment.subject import Task
 
@@ -56,7 +56,7 @@ def test_every_comparison_is_that_of_statistics_with_holms_levels_of_its_claim()
         (m, a) for m in ("test", "gap", "test_small") for a in ("cap", "l2")
     ]
     paired = [statistics.compare(c.pairs, 0.01, 0.0) for c in verdict.comparisons]
-    decided = statistics.decide(paired, 0.05)
+    decided = statistics.decide(paired, 0.05, [1 / 4, 1 / 4, *[1 / 8] * 4])
     assert [(c.answer, c.level) for c in verdict.comparisons] == decided
     assert [(c.p_differs, c.interval, c.better) for c in verdict.comparisons] == [
         (p.p_differs, p.interval, p.better) for p in paired
@@ -132,10 +132,13 @@ def test_the_number_of_comparisons_is_known_before_the_run() -> None:
     verdicts, _ = judge(plan, trial(effects, conditions=ALL), SUBJECT)
     assert {v.claim for v in verdicts} == set(CLAIMS) - {"cost"}
     for verdict in verdicts:
-        assert comparisons_of(verdict.claim, plan, SUBJECT) == len(verdict.comparisons)
-    assert comparisons_of("generalization", plan, SUBJECT) == 8
-    assert comparisons_of("cost", plan, SUBJECT) == 0
-    assert comparisons_of("overpenalization", plan, SUBJECT) == 3, "l2 has no ceiling to loosen"
+        family = family_of(verdict.claim, plan, SUBJECT)
+        leading = sum(c.measure == verdict.lead for c in verdict.comparisons)
+        assert (family.leading, family.leading + family.others) == (leading, len(verdict.comparisons))
+    assert family_of("generalization", plan, SUBJECT) == Family(2, 6)
+    assert family_of("cost", plan, SUBJECT) == Family(0, 0)
+    assert family_of("overpenalization", plan, SUBJECT) == Family(2, 1), "l2 has no ceiling to loosen"
+    assert family_of("interpretability", plan, SUBJECT).each == 2
 
 
 def test_a_looser_ceiling_that_is_better_is_overpenalization() -> None:
@@ -189,7 +192,7 @@ def test_overlap_counts_only_where_splits_are_drawn_anew() -> None:
     fixed = judge(design(), trial(effects), SUBJECT)
     redrawn = judge(design(), trial(effects, redrawn=True), SUBJECT)
     one, other = (by_measure(f, "generalization")["test"] for f in (fixed, redrawn))
-    expected = statistics.compare(one.pairs, 0.01, 20 / 60)
+    expected = statistics.compare(one.pairs, 0.01, 20 / (60 + 20))
     assert other.p_differs == expected.p_differs
     assert other.interval == expected.interval
     assert one.interval == statistics.compare(one.pairs, 0.01, 0.0).interval
@@ -295,7 +298,7 @@ def test_too_few_pairs_of_seeds_are_said_to_decide_nothing() -> None:
     records = [with_spectrum(a, s, 0.1) for a in ("none", "cap") for s in range(6)]
     verdicts, _ = judge(design(seeds=tuple(range(6)), claims=("interpretability",)), records, SUBJECT)
     (note,) = [n for n in next(v for v in verdicts if v.claim == "interpretability").notes if "cannot decide" in n]
-    assert "6 seeds, 3 pairs of them, cannot decide 2 comparisons whatever they give: 14 seeds could" in note
+    assert "6 seeds, 3 pairs of them, cannot decide 1 comparison whatever they give: 14 seeds could" in note
 
 
 # controls

@@ -49,7 +49,7 @@ def test_every_row_is_in_one_part_and_every_part_has_its_share_of_each_class() -
     for seed in range(8):
         rows = draw(examples, seed)
         assert sorted(np.concatenate([rows.train, rows.validation, rows.test])) == list(range(400))
-        assert (len(rows.train), len(rows.validation), len(rows.test)) == (240, 80, 80)
+        assert (len(rows.train), len(rows.validation), len(rows.test)) == (280, 80, 40)
         for part in (rows.train, rows.validation, rows.test):
             assert abs(y[part].sum() - y.mean() * len(part)) < 1.01
         tests.append(tuple(rows.test))
@@ -113,7 +113,7 @@ def test_a_prepared_table_by_hand() -> None:
     gap = split.test.inputs[:, 3]
     assert np.array_equal(gap, x.iloc[rows.test]["b"].isna())
     cities = train["city"].nunique() + 1
-    assert np.array_equal(split.test.inputs[:, 4 : 4 + cities].sum(axis=1), np.ones(80))
+    assert np.array_equal(split.test.inputs[:, 4 : 4 + cities].sum(axis=1), np.ones(40))
     assert split.train.inputs.shape[1] == 4 + cities + 32
     assert split.train.inputs.dtype == np.float32
 
@@ -221,11 +221,12 @@ def test_rows_in_the_order_of_time_are_cut_between_times() -> None:
         order = np.sort(days)
         assert order[rows.train].max() < order[rows.validation].min()
         assert order[rows.validation].max() < order[rows.test].min()
-        assert len(rows.train) == pytest.approx(240, abs=12)
+        assert len(rows.train) == pytest.approx(280, abs=12)
+        assert len(rows.validation) == pytest.approx(80, abs=12)
         assert np.array_equal(draw(examples, 9).test, rows.test)
     with pytest.raises(UsageError, match="only 2 different times"):
         draw(from_arrays(x, y, times=days > 20).examples, 0)
-    with pytest.raises(UsageError, match="by time, the training part of seed 0 has no example of class 'True'"):
+    with pytest.raises(UsageError, match="by time, the validation part of seed 0 has no example of class 'False'"):
         draw(from_arrays(x, y, times=y.astype(int) * 1000 + days).examples, 0)
 
 
@@ -240,7 +241,8 @@ def test_groups_stay_together(task: str) -> None:
         rows = draw(examples, seed)
         parts = [set(groups[p]) for p in (rows.train, rows.validation, rows.test)]
         assert sum(map(len, parts)) == len(set(groups)) == len(set.union(*parts))
-        assert len(rows.test) == pytest.approx(80, abs=20)
+        assert len(rows.test) == pytest.approx(40, abs=20)
+        assert len(rows.validation) == pytest.approx(80, abs=25)
         tests.add(tuple(rows.test))
     assert len(tests) == 5
 
@@ -251,7 +253,7 @@ def test_an_official_test_part_is_kept_and_never_fitted_on() -> None:
     for seed in (0, 1):
         rows = draw(subject.examples, seed)
         assert rows.test.tolist() == list(range(300, 400))
-        assert (len(rows.train), len(rows.validation)) == (225, 75)
+        assert (len(rows.train), len(rows.validation)) == (233, 67)
 
 
 def test_a_sample_keeps_the_shares() -> None:
@@ -272,7 +274,7 @@ def test_columns_empty_or_constant_in_training_give_no_warning() -> None:
     rows = draw(subject.examples, 0)
     x = x.copy()
     x["late"], x["flat"] = np.nan, 1.0
-    x.loc[rows.test, ["late", "flat"]] = np.random.default_rng(0).normal(size=(80, 2))
+    x.loc[rows.test, ["late", "flat"]] = np.random.default_rng(0).normal(size=(40, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         split = from_arrays(x, y).split(0, "full")

@@ -4,6 +4,7 @@ import pytest
 from trial_run_fakes import small_declared, small_subject
 
 from opnorm.errors import UsageError
+from opnorm.experiment.claims import Family
 from opnorm.experiment.document import Record
 from opnorm.experiment.run.declare import Wishes, declared
 from opnorm.experiment.run.winner import setting_of
@@ -18,12 +19,12 @@ def test_defaults(subject):
     asked = declared(subject, Wishes())
     design = asked.design
     assert design.arms == ("none", "l2", "dropout", "cap", "cap+l2")
-    assert design.seeds == tuple(range(10))
+    assert design.seeds == tuple(range(20))
     assert design.conditions == ("full", "small", "noise")
     assert (design.metric, design.margin, design.budget, design.epochs, design.batch) == ("accuracy", 0.01, 4, 30, 64)
     assert design.primary == "generalization"
-    assert asked.comparisons == 16
-    assert asked.least == 10
+    assert asked.family == Family(4, 12)
+    assert asked.least == 9
     assert asked.notes == ()
 
 
@@ -46,7 +47,7 @@ def test_the_first_claim_is_primary(subject):
         ({"arms": ()}, "nothing to compare"),
         ({"arms": ("none@again", "cap")}, "added by itself"),
         ({"seeds": 0}, "from 1"),
-        ({"seeds": 3}, "3 seeds cannot decide.*use at least 9 seeds"),
+        ({"seeds": 3}, "3 seeds cannot decide.*use at least 8 seeds"),
         ({"seeds": True}, "from 1"),
         ({"seeds": (1, 1, 2)}, "twice"),
         ({"seeds": ()}, "there are none"),

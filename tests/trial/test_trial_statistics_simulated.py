@@ -95,7 +95,7 @@ def test_redrawn_splits(seeds, overlap):
         assert one.covers() >= 1 - limit(0.05)
 
 
-@pytest.mark.parametrize("kind", ["halves", "classes"])
+@pytest.mark.parametrize("kind", ["halves", "classes", "tuned"])
 def test_splits_truly_redrawn(kind):
     """Models of two halves of the features: alike over data sets, unlike on each. Any 'helps' or 'hurts' is false."""
     noise, overlap = resampled(np.random.default_rng(9), kind, 1000, 8)

@@ -22,17 +22,18 @@ from opnorm.experiment.statistics import (
     least_seeds,
     require_decidable,
     seeds_needed,
+    weights_of,
 )
 from opnorm.experiment.statistics.holm import levels
 
 P = st.sampled_from([0.0, 0.001, 0.0125, 0.013, 0.0167, 0.02, 0.025, 0.03, 0.05, 0.051, 0.2, 1.0])
 
 
-def closed(p_values, level):
+def closed(p_values, level, weights):
     """Rejected where every set of comparisons that holds it is, by Bonferroni: what Holm's procedure abbreviates."""
     indices = range(len(p_values))
     sets = [s for size in indices for s in itertools.combinations(indices, size + 1)]
-    passed = {s: min(p_values[i] for i in s) <= level / len(s) for s in sets}
+    passed = {s: any(p_values[i] <= level * weights[i] / sum(weights[j] for j in s) for i in s) for s in sets}
     return [all(passed[s] for s in sets if index in s) for index in indices]
 
 
@@ -40,7 +41,24 @@ def closed(p_values, level):
 @given(st.lists(P, max_size=6), st.sampled_from([0.05, 0.01]))
 def test_holm_is_the_closure_of_bonferroni(p_values, level):
     held = levels(p_values, level)
-    assert [p <= one for p, one in zip(p_values, held, strict=True)] == closed(p_values, level)
+    assert [p <= one for p, one in zip(p_values, held, strict=True)] == closed(p_values, level, [1] * len(p_values))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(P, st.sampled_from([1, 2, 3, 7])), max_size=6), st.sampled_from([0.05, 0.011]))
+def test_with_weights_too(given_, level):
+    p_values, weights = [p for p, _ in given_], [w for _, w in given_]
+    held = levels(p_values, level, weights)
+    assert [p <= one for p, one in zip(p_values, held, strict=True)] == closed(p_values, level, weights)
+
+
+def test_the_leading_measure_has_half_of_the_level():
+    weights = weights_of([True, True, False, False, False, False])
+    assert weights == [0.25, 0.25, 0.125, 0.125, 0.125, 0.125]
+    one_rejected = [0.02, 0.08 / 3, *[0.04 / 3] * 4]
+    assert levels([0.02, 0.9, 0.9, 0.9, 0.9, 0.9], 0.08, weights) == pytest.approx(one_rejected)
+    assert weights_of([True] * 3) == weights_of([False] * 3) == [1.0] * 3
+    assert weights_of([]) == []
 
 
 def test_the_levels_by_hand():
@@ -115,12 +133,22 @@ def test_the_planner_is_right(comparisons, seeds):
         assert decide([found, *others], 0.05)[0][0] is answer
 
 
+@pytest.mark.parametrize(("leading", "others", "seeds"), [(4, 12, 9), (1, 1, 7), (6, 18, 9), (7, 1, 10)])
+def test_the_planner_knows_the_leading_measures_share(leading, others, seeds):
+    assert least_seeds(leading, 0.05, others) == seeds
+    weights = weights_of([True] * leading + [False] * others)
+    for count, answer in ((seeds, Answer.HELPS), (seeds - 1, Answer.OPEN)):
+        found = compare([Pair(i, 0.0, 1.0) for i in range(count)], 0.1, 0.0)
+        rest = [made(0.0, 1.0, 1.0)] * (leading + others - 1)
+        assert decide([found, *rest], 0.05, weights)[0][0] is answer
+
+
 def test_the_planner_refuses_in_words():
     with pytest.raises(UsageError) as caught:
         require_decidable(6, 4, 0.05)
     assert str(caught.value) == (
         "6 seeds cannot decide: the least p-value that 6 can give is 0.0312, above the 0.0125 that level 0.05 leaves "
-        "for 4 comparisons; use at least 8 seeds, or ask at most 1 comparison (fewer arms, measures or claims)"
+        "for 4 comparisons; use at least 8 seeds, or ask at most 1 comparison (fewer arms)"
     )
     with pytest.raises(UsageError, match=r"use at least 6 seeds$"):
         require_decidable(3, 1, 0.05)
@@ -128,6 +156,8 @@ def test_the_planner_refuses_in_words():
         UsageError, match=r"^no number of seeds decides 5000 comparisons at level 0\.05: ask at most 1638"
     ):
         require_decidable(100, 5000, 0.05)
+    with pytest.raises(UsageError, match=r"0\.00625 that the leading measure's share of level 0\.05 leaves .* least 9"):
+        require_decidable(8, 4, 0.05, 12)
     with pytest.raises(UsageError, match="0 comparisons"):
         least_seeds(0, 0.05)
 

@@ -96,8 +96,9 @@ class Record:
 
     setting: the one chosen on validation data. failure: why no model came out ('' where one did): such a record stays
     in every count. scores: measures by name (`claims`), None where a measure does not apply. spectrum: values by name
-    that stability is judged by. examples: numbers of training and test examples. test: SHA-256 of the test part, by
-    which it is known whether splits are drawn anew. seconds, steps: of the chosen training.
+    that stability is judged by. examples: numbers of training and test examples; held: of validation examples. test:
+    SHA-256 of the test part, by which it is known whether splits are drawn anew. seconds, steps: of the chosen
+    training.
     """
 
     arm: str
@@ -114,6 +115,7 @@ class Record:
     steps: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

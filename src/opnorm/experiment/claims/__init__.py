@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opnorm.experiment.claims.claim import Claim, Measure
-from opnorm.experiment.claims.judge import comparisons_of, judge, seeds_each
+from opnorm.experiment.claims.judge import Family, family_of, judge
 from opnorm.experiment.claims.table import CLAIMS
 from opnorm.experiment.claims.untested import untested
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from opnorm.experiment.subject import Split, Subject
 
-__all__ = ["CLAIMS", "Claim", "Measure", "comparisons_of", "judge", "measures", "seeds_each", "untested"]
+__all__ = ["CLAIMS", "Claim", "Family", "Measure", "family_of", "judge", "measures", "untested"]
 
 
 def measures(

@@ -1,7 +1,8 @@
 """From records to answers: every arm against the baseline in every measure of a claim, Holm's procedure within it.
 
 The way: records → `rows` → `statistics.compare`, one a row → `statistics.decide`, all of a claim at once → verdict.
-The number of comparisons follows from the design and the kind of data alone (`comparisons_of`), never from results.
+The number of comparisons follows from the design and the kind of data alone (`family_of`), never from results; so does
+their weight: half of a claim's level is its leading measure's, and controls weigh alike.
 Two rules stand above the tests: an arm that failed in more than half of the seeds gets no other answer than in its
 failures; and there it 'hurts' if the baseline never failed. That one adds at most 1.1 % to the errors of an arm
 (chance of more than half of n ≥ 6 trainings failing and of none of n others, at one and the same rate of failing).
@@ -12,7 +13,7 @@ controls together, so that any of them comes out different in at most a share `l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from opnorm.experiment import statistics
 from opnorm.experiment.claims.claim import Claim, Facts, Measure, applicable, facts_of
@@ -42,23 +43,34 @@ def judge(
     return tuple(verdicts), controls
 
 
-def comparisons_of(name: str, design: Design, subject: Subject) -> int:
-    """How many comparisons of a claim are made, over all arms: what Holm's procedure corrects for."""
-    measures, _ = applicable(CLAIMS[name], design, facts_of(subject, design))
-    return sum(len(compared(measure, arms_of(design))) for measure in measures)
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What Holm's procedure corrects for in one claim: comparisons in the leading measure and in the others, all arms.
+
+    each: seeds that make one value of the leading measure, 2 where values are of pairs of seeds.
+    """
+
+    leading: int
+    others: int
+    each: int = 1
 
 
-def seeds_each(name: str, design: Design, subject: Subject) -> int:
-    """How many seeds make one value in the claim's leading measure: 2 where values are of pairs of seeds."""
+def family_of(name: str, design: Design, subject: Subject) -> Family:
+    """Follows from the design and the kind of data alone."""
     measures, _ = applicable(CLAIMS[name], design, facts_of(subject, design))
-    return measures[0].seeds_each if measures else 1
+    counts = [len(compared(measure, arms_of(design))) for measure in measures]
+    first = next((i for i, count in enumerate(counts) if count), None)
+    if first is None:
+        return Family(0, 0)
+    return Family(counts[first], sum(counts) - counts[first], measures[first].seeds_each)
 
 
 def _judged(
     claim: Claim, measures: Sequence[Measure], design: Design, facts: Facts, found: Filed
 ) -> tuple[Comparison, ...]:
     rows = [(claim, row_of(m, arm, design, found)) for m in measures for arm in compared(m, arms_of(design))]
-    return tuple(_ruled(c, found) for c in _compared(rows, design, facts, found)) if rows else ()
+    weights = statistics.weights_of([row.measure is rows[0][1].measure for _, row in rows])
+    return tuple(_ruled(c, found) for c in _compared(rows, weights, design, facts, found)) if rows else ()
 
 
 def _controls(
@@ -67,14 +79,16 @@ def _controls(
     again = f"{design.baseline}@{AGAIN}"
     measures = [(claim, m) for claim, measures in taken for m in measures if m.against == "baseline"]
     rows = [(claim, row_of(m, again, design, found)) for claim, m in measures if found.of(again, m.condition)]
-    return tuple(_doubted(c) for c in _compared(rows, design, facts, found)) if rows else ()
+    return tuple(_doubted(c) for c in _compared(rows, None, design, facts, found)) if rows else ()
 
 
-def _compared(rows: Sequence[tuple[Claim, Row]], design: Design, facts: Facts, found: Filed) -> tuple[Comparison, ...]:
+def _compared(
+    rows: Sequence[tuple[Claim, Row]], weights: Sequence[float] | None, design: Design, facts: Facts, found: Filed
+) -> tuple[Comparison, ...]:
     """One family of Holm's procedure."""
     overlap = overlap_of(found, design)
     paired = [statistics.compare(row.pairs, row.measure.margin(facts), overlap) for _, row in rows]
-    decided = statistics.decide(paired, design.level)
+    decided = statistics.decide(paired, design.level, weights)
     return tuple(
         _comparison(claim, row, one, answer, level, facts)
         for (claim, row), one, (answer, level) in zip(rows, paired, decided, strict=True)

@@ -3,7 +3,7 @@
 An arm's value under a seed is paired with the baseline's under the same seed. Where one of the two is missing the seed
 is left out and named with the reason; it never vanishes. The splits' overlap is that of the condition 'full', the pool
 that every condition draws from: after Nadeau and Bengio (2003), where test parts are drawn anew, variances grow by
-examples of test over examples of training.
+examples of test over all others: what is judged is tuning and training together, and both use the validation part.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def _cause(records: BySeed, unit: tuple[int, ...]) -> str:
 
 
 def overlap_of(found: Filed, design: Design) -> float:
-    """Test examples over training examples where splits are drawn anew by the seed, 0.0 for one fixed split."""
+    """Test examples over all others where splits are drawn anew by the seed, 0.0 for one fixed split."""
     whole = [r for r in found.of(design.baseline, FULL).values() if r.test]
     if len({r.test for r in whole}) < 2:
         return 0.0
-    trained, tested = sum(r.examples[0] for r in whole), sum(r.examples[1] for r in whole)
-    return tested / trained if trained else 0.0
+    learned, tested = sum(r.examples[0] + r.held for r in whole), sum(r.examples[1] for r in whole)
+    return tested / learned if learned else 0.0

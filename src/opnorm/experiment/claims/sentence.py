@@ -103,12 +103,14 @@ def cautions(claim: Claim, comparisons: Sequence[Comparison], design: Design) ->
 
 def _undecidable(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
     each = {m.name: m.seeds_each for m in claim.measures}
-    most = max(each[c.measure] for c in comparisons)
-    enough = most * least_seeds(len(comparisons), design.level)
+    lead = [c for c in comparisons if c.measure == comparisons[0].measure]
+    pairs = each[comparisons[0].measure] == 2
+    enough = each[comparisons[0].measure] * least_seeds(len(lead), design.level, len(comparisons) - len(lead))
     if len(design.seeds) >= enough:
         return []
-    counted = f"{len(design.seeds)} seeds" + (f", {len(design.seeds) // 2} pairs of them," if most == 2 else "")
-    return [f"{counted} cannot decide {len(comparisons)} comparisons whatever they give: {enough} seeds could"]
+    counted = f"{len(design.seeds)} seeds" + (f", {len(design.seeds) // 2} pairs of them," if pairs else "")
+    asked = f"{len(lead)} comparison" if len(lead) == 1 else f"{len(lead)} comparisons"
+    return [f"{counted} cannot decide {asked} whatever they give: {enough} seeds could"]
 
 
 def _causes(claim: Claim, comparisons: Sequence[Comparison]) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 50
 LEAST_OF_CLASS = 10
-"""So that each of three parts has at least one of it, and the training part six."""
+"""So that each of three parts has at least one of it, and the training part seven."""
 
 _FINE = 20
 """A feature of more different values than rows ÷ this tells too little about each for a leak to be seen."""
@@ -42,7 +42,7 @@ def require_rows(rows: int) -> None:
     """That there is anything to split."""
     if rows < LEAST_ROWS:
         raise UsageError(
-            f"{counted(rows, 'example')} with a target: a trial needs at least {LEAST_ROWS}, of which it trains on 60%"
+            f"{counted(rows, 'example')} with a target: a trial needs at least {LEAST_ROWS}, of which it trains on 70%"
         )
 
 

@@ -20,7 +20,7 @@ import opnorm
 from opnorm.experiment.data.conditions import apply_condition
 from opnorm.experiment.data.describe import described
 from opnorm.experiment.data.examples import Examples
-from opnorm.experiment.data.parts import draw
+from opnorm.experiment.data.parts import HELD, TENTHS, draw
 from opnorm.experiment.data.prepare import prepared
 from opnorm.experiment.document import CONDITIONS
 from opnorm.experiment.models import MODELS, build
@@ -84,5 +84,5 @@ class BuiltInSubject:
 
 
 def _source(examples: Examples, model: str, metric: str) -> str:
-    versions = [opnorm.__version__, *(m.__version__ for m in (np, pandas, sklearn, torch))]
+    versions = [opnorm.__version__, f"{TENTHS} {HELD}", *(m.__version__ for m in (np, pandas, sklearn, torch))]
     return hashlib.sha256("\n".join((examples.digest(), model, metric, *versions)).encode()).hexdigest()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from opnorm.experiment.data.words import counted
 from opnorm.experiment.run.cells import Chain, remaining, trainings
 from opnorm.experiment.run.declare import Declared
 from opnorm.experiment.run.journal import Journal
 from opnorm.experiment.run.pace import in_words
+
+if TYPE_CHECKING:
+    from opnorm.experiment.claims import Family
 
 
 def announced(
@@ -25,7 +29,7 @@ def announced(
         f"{counted(trainings(work, design.budget), 'training')}, {design.budget} of them an arm and seed to tune it"
     )
     yield (
-        f"primary claim {design.primary}: {counted(asked.comparisons, 'comparison')} at level {design.level:g}, "
+        f"primary claim {design.primary}: {_family(asked.family)} at level {design.level:g}, "
         f"differences in {design.metric} within ±{design.margin:g} count as practically the same"
     )
     yield from asked.notes
@@ -38,6 +42,13 @@ def announced(
         yield f"a seed takes about {takes} with {counted(workers, 'worker')}; {minutes:g} min are given"
     elif left:
         yield f"about {takes} with {counted(workers, 'worker')}"
+
+
+def _family(family: Family) -> str:
+    rest = (
+        f" in its leading measure, which has half of the level, and {family.others} in others" if family.others else ""
+    )
+    return f"{counted(family.leading, 'comparison')}{rest},"
 
 
 def _seconds(journal: Journal, budget: int) -> float:

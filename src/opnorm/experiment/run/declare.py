@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opnorm.errors import UsageError
 from opnorm.experiment.data.words import nearest, shown
@@ -15,10 +16,13 @@ from opnorm.experiment.run.cells import FULL
 from opnorm.experiment.run.pace import MOST
 from opnorm.experiment.subject import Subject
 
+if TYPE_CHECKING:
+    from opnorm.experiment.claims import Family
+
 ARMS = ("none", "l2", "dropout", "cap", "cap+l2")
 BASELINE = "none"
 DEFAULT_CONDITIONS = ("full", "small", "noise")
-SEEDS, EPOCHS, BATCH = 10, 30, 64
+SEEDS, EPOCHS, BATCH = 20, 30, 64
 TUNERS = ("grid", "optuna")
 LARGEST_SEED = 2**31 - 1
 
@@ -45,27 +49,23 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """design: complete. comparisons: of its primary claim. notes: what was added or left out without being asked.
-
-    each: seeds that make one value of the primary claim's leading measure.
-    """
+    """design: complete. family: of its primary claim. notes: what was added or left out without being asked."""
 
     design: Design
-    comparisons: int
+    family: Family
     notes: tuple[str, ...]
-    each: int = 1
 
     @property
     def least(self) -> int:
-        """Seeds without which nothing could be decided."""
+        """Seeds without which the leading measure of the primary claim could not be decided."""
         from opnorm.experiment.statistics import least_seeds
 
-        return self.each * least_seeds(self.comparisons, self.design.level)
+        return self.family.each * least_seeds(self.family.leading, self.design.level, self.family.others)
 
 
 def declared(subject: Subject, wishes: Wishes) -> Declared:
     """The design that `wishes` and `subject` make. Raises `UsageError` for one that could never decide anything."""
-    from opnorm.experiment.claims import comparisons_of, seeds_each
+    from opnorm.experiment.claims import family_of
     from opnorm.experiment.metrics import METRICS
     from opnorm.experiment.statistics import require_decidable
 
@@ -86,18 +86,17 @@ def declared(subject: Subject, wishes: Wishes) -> Declared:
         _count(EPOCHS if wishes.epochs is None else wishes.epochs, "epochs"),
         _count(BATCH if wishes.batch is None else wishes.batch, "batch"),
     )
-    comparisons = comparisons_of(design.primary, design, subject)
-    if not comparisons:
+    family = family_of(design.primary, design, subject)
+    if not family.leading:
         raise UsageError(f"the primary claim {design.primary} has no measure here; put another first in --claims")
-    each = seeds_each(design.primary, design, subject)
-    found = Declared(design, comparisons, tuple(notes), each)
-    if each == 1 or len(design.seeds) >= found.least:
-        require_decidable(len(design.seeds) // each, comparisons, design.level)
+    found = Declared(design, family, tuple(notes))
+    if family.each == 1 or len(design.seeds) >= found.least:
+        require_decidable(len(design.seeds) // family.each, family.leading, design.level, family.others)
         return found
     raise UsageError(
-        f"{len(design.seeds)} seeds are {len(design.seeds) // each} pairs, and the claim {design.primary} takes a pair "
-        f"for a value: {comparisons} comparisons need {found.least} seeds at least; give --seeds {found.least}, or "
-        "fewer arms"
+        f"{len(design.seeds)} seeds are {len(design.seeds) // family.each} pairs, and the claim {design.primary} takes "
+        f"a pair for a value: {family.leading} comparisons need {found.least} seeds at least; give "
+        f"--seeds {found.least}, or fewer arms"
     )
 
 

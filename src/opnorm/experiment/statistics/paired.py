@@ -55,8 +55,8 @@ class Paired:
 def compare(pairs: Sequence[Pair], margin: float, overlap: float, *, confidence: float = 0.95) -> Paired:
     """Judge the differences arm − baseline, of distinct seeds in any order.
 
-    margin: half-width of practical equivalence, ≥ 0. overlap: n_test/n_train where each seed draws its own split of the
-    same examples, 0.0 for one fixed split.
+    margin: half-width of practical equivalence, ≥ 0. overlap: test examples over all others where each seed draws its
+    own split of the same ones, 0.0 for one fixed split.
     """
     _require(pairs, margin, overlap, confidence)
     ordered = sorted(pairs, key=lambda pair: pair.seed)
@@ -137,7 +137,7 @@ def _require(pairs: Sequence[Pair], margin: float, overlap: float, confidence: f
     if not (math.isfinite(margin) and margin >= 0):
         raise UsageError(f"margin {margin!r} is no half-width: give a finite number, 0 or above")
     if not (math.isfinite(overlap) and overlap >= 0):
-        raise UsageError(f"overlap {overlap!r} is no ratio: give test examples over training examples, 0 if fixed")
+        raise UsageError(f"overlap {overlap!r} is no ratio: give test examples over all others, 0 if fixed")
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence!r} is no probability: give a number between 0 and 1, such as 0.95")
     seeds = [pair.seed for pair in pairs]

@@ -1,7 +1,8 @@
 """Before the run: whether so many seeds can decide anything at all.
 
 The sign-flip test of n differences gives no p-value below 1/2ⁿ on a side, 2/2ⁿ on two. Holm's first step holds the
-least p-value of K comparisons against level/K. A design in which even unanimous seeds could not pass is refused.
+least p-value of K comparisons of a claim's leading measure against level/K, or half of that where there are others
+(`weights.LEAD`). A design in which even unanimous seeds could not pass is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 
 from opnorm.errors import UsageError
 from opnorm.experiment.statistics.subsets import EXACT
+from opnorm.experiment.statistics.weights import LEAD
 
 
 def least_p(seeds: int) -> float:
@@ -17,30 +19,42 @@ def least_p(seeds: int) -> float:
     return min(1.0, 2.0 ** (1 - min(seeds, EXACT)))
 
 
-def least_seeds(comparisons: int, level: float) -> int:
-    """The fewest seeds that can decide one of so many comparisons; `UsageError` where none can."""
+def least_seeds(comparisons: int, level: float, others: int = 0) -> int:
+    """The fewest seeds that can decide one of so many comparisons; `UsageError` where none can.
+
+    others: comparisons of the same claim in measures that do not lead, which share the rest of the level.
+    """
     _require_design(comparisons, level)
+    own = _own(level, others)
     for seeds in range(2, EXACT + 1):
-        if least_p(seeds) <= level / comparisons:
+        if least_p(seeds) <= own / comparisons:
             return seeds
     raise UsageError(
-        f"no number of seeds decides {_counted(comparisons, 'comparison')} at level {level:g}: "
-        f"ask at most {_most(EXACT, level)} (fewer arms, measures or claims), or raise the level"
+        f"no number of seeds decides {_counted(comparisons, 'comparison')} at {_said(level, others)}: "
+        f"ask at most {_most(EXACT, own)} (fewer arms), or raise the level"
     )
 
 
-def require_decidable(seeds: int, comparisons: int, level: float) -> None:
-    """`UsageError` where no outcome whatever of so many seeds could be a verdict."""
-    enough = least_seeds(comparisons, level)
+def require_decidable(seeds: int, comparisons: int, level: float, others: int = 0) -> None:
+    """`UsageError` where no outcome whatever of so many seeds could decide the leading measure."""
+    enough, own = least_seeds(comparisons, level, others), _own(level, others)
     if seeds >= enough:
         return
-    most = _most(seeds, level)
-    fewer = f", or ask at most {_counted(most, 'comparison')} (fewer arms, measures or claims)" if most else ""
+    most = _most(seeds, own)
+    fewer = f", or ask at most {_counted(most, 'comparison')} (fewer arms)" if most else ""
     raise UsageError(
         f"{_counted(seeds, 'seed')} cannot decide: the least p-value that {seeds} can give is {least_p(seeds):.3g}, "
-        f"above the {level / comparisons:.3g} that level {level:g} leaves "
+        f"above the {own / comparisons:.3g} that {_said(level, others)} leaves "
         f"for {_counted(comparisons, 'comparison')}; use at least {enough} seeds{fewer}"
     )
+
+
+def _own(level: float, others: int) -> float:
+    return level * LEAD if others else level
+
+
+def _said(level: float, others: int) -> str:
+    return f"level {level:g}" if not others else f"the leading measure's share of level {level:g}"
 
 
 def _most(seeds: int, level: float) -> int:

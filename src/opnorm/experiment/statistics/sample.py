@@ -15,7 +15,7 @@ RESOLUTION = 2.0**-40
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """differences: (…, n), n ≥ 2. overlap: n_test/n_train of redrawn splits, 0 if fixed. resolution: absolute."""
+    """differences: (…, n), n ≥ 2. overlap: n_test/n_rest of redrawn splits, 0 if fixed. resolution: absolute."""
 
     differences: Floats
     overlap: float = 0.0

@@ -124,6 +124,7 @@ def _record(subject: Subject, cell: Cell, split: Split, outcome: Outcome) -> Rec
     record = Record(
         cell.arm, cell.seed, cell.condition, {}, outcome.tried, outcome.failure,
         examples=(len(split.train), len(split.test)), test=digest(split.test), notes=outcome.notes,
+        held=len(split.validation),
     )  # fmt: skip
     if kept is None or kept.model is None:
         return record
