@@ -126,7 +126,7 @@ def several_arms(trials, seeds=10, margin=0.5):
 
 
 def several_measures(trials, count=4, margin=0.5, effect=1.5):
-    """A claim of four measures and four arms: the leading one helps in one arm, or nothing does; equal shares or half."""
+    """Four measures, four arms: the leading measure helps in one arm, or nothing does; equal shares, or half to it."""
     rows = []
     for name, lead in (("nothing", margin), ("arm 1, leading measure", margin + effect)):
         for seeds in (10, 20):
