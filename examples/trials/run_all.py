@@ -31,9 +31,8 @@ OUT = ROOT / ".cache" / "trials"
 DOCS = ROOT / "docs" / "trials"
 
 ARMS = "none,l2,dropout,early_stopping,cap,cap+l2"
-DESIGN = ("--seeds", "10", "--conditions", "full,small,noise")
-MORE = ("--seeds", "12", "--conditions", "full,small,noise", "--arms", f"{ARMS},torch_spectral_norm")
-SHORT = ("--arms", ARMS, "--seeds", "10", "--conditions", "full")
+DESIGN = ("--seeds", "20", "--conditions", "full,small,noise", "--arms", f"{ARMS},torch_spectral_norm")
+SHORT = ("--arms", ARMS, "--seeds", "12", "--conditions", "full")
 SHORTER = ("--arms", "none,l2,dropout,cap,cap+l2", "--seeds", "10", "--conditions", "full")
 JOBS = ("--jobs", "2")
 
@@ -47,7 +46,7 @@ class Example:
     title: str
     predicts: str
     data: tuple[str, ...]
-    design: tuple[str, ...] = (*DESIGN, "--arms", f"{ARMS},torch_spectral_norm")
+    design: tuple[str, ...] = DESIGN
 
     @property
     def command(self) -> list[str]:
@@ -70,17 +69,16 @@ def script(name: str) -> tuple[str, ...]:
 IMBALANCED = ("--metric", "roc_auc")
 
 EXAMPLES = (
-    Example("breast_cancer", "health", "Breast cancer", "malignant?", ("--data", "breast_cancer"), MORE),
-    Example("actg175", "health", "ACTG 175", "decline in two years?", table("actg175", "declined", *IMBALANCED), MORE),
+    Example("breast_cancer", "health", "Breast cancer", "malignant?", ("--data", "breast_cancer")),
+    Example("actg175", "health", "ACTG 175", "decline in two years?", table("actg175", "declined", *IMBALANCED)),
     Example(
         "german_credit",
         "finance",
         "German credit",
         "repaid?",
         table("german_credit", "creditability", *IMBALANCED),
-        MORE,
     ),
-    Example("loans", "finance", "Loan applications", "approved?", table("loans", "approve", *IMBALANCED), MORE),
+    Example("loans", "finance", "Loan applications", "approved?", table("loans", "approve", *IMBALANCED)),
     Example(
         "flights",
         "transport",
@@ -93,7 +91,7 @@ EXAMPLES = (
         "digits", "images", "Digits, 8×8", "which digit?", ("--data", "digits", "--model", "cnn", "--epochs", "15")
     ),
     Example("fashion", "images", "Fashion-MNIST, 2,000", "which garment?", script("fashion"), SHORT),
-    Example("power", "time series", "Italian power demand", "winter or summer?", script("power"), MORE),
+    Example("power", "time series", "Italian power demand", "winter or summer?", script("power")),
     Example("python_source", "language", "Python's own source", "the next character", script("python_source"), SHORTER),
 )
 

@@ -25,7 +25,7 @@ def test_every_packaged_set_runs_from_split_to_score(name: str) -> None:
     subject: Subject = builtin(name, None, None)
     split = subject.split(0, "full")
     parts = (split.train, split.validation, split.test)
-    assert len(parts[2]) / sum(map(len, parts)) == pytest.approx(0.2, abs=0.01)
+    assert len(parts[2]) / sum(map(len, parts)) == pytest.approx(0.1, abs=0.01)
     for condition in subject.conditions():
         model = subject.model(0, condition, split)
         with torch.no_grad():

@@ -55,7 +55,7 @@ def test_summary_page_json_and_journal(opnorm, cells, mine, tmp_path):
     assert code == 0
     assert "Yes." in out
     assert "at most 108 trainings" in err  # 3 arms and the control, 9 seeds, 3 conditions
-    assert "8 comparisons at level 0.05" in err
+    assert "2 comparisons in its leading measure, which has half of the level, and 6 in others, at level 0.05" in err
     assert "with 1 worker" in err
     report = read_json((tmp_path / "t.json").read_text())
     assert report.winner == "cap"

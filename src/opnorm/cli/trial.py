@@ -50,7 +50,7 @@ def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> int | tu
     "normalize, orthogonal, penalty, jacobian, same_norm.",
 )  # fmt: skip
 @click.option(
-    "--seeds", callback=_seeds, metavar="N|S,T,…", show_default="10; 50 at most with --minutes",
+    "--seeds", callback=_seeds, metavar="N|S,T,…", show_default="20; 50 at most with --minutes",
     help="How many seeds, or which; each draws split, start and order.",
 )  # fmt: skip
 @click.option("--minutes", type=float, metavar="M", help="Plan as many seeds as fit, once the first is timed.")
