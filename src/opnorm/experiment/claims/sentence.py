@@ -67,7 +67,12 @@ def _likely(c: Comparison) -> str:
 
 
 def _wanted(c: Comparison) -> str:
-    return f"about {c.needed} seeds would decide" if c.answer is Answer.OPEN and c.needed else ""
+    """Fewer seeds than were run are no advice, and with a note the numbers are not what they seem."""
+    if c.answer is not Answer.OPEN or c.p_differs is None or c.note:
+        return ""
+    if c.needed is None:
+        return "more seeds would not decide, more rows might"
+    return f"about {c.needed} seeds would decide" if c.needed > len(c.pairs) else ""
 
 
 def _percent(share: float) -> str:
