@@ -43,6 +43,34 @@ def test_csv_semicolons_tabs_and_parquet_give_the_same_subject(tmp_path: Path) -
     assert expected.examples.targets.labels == ("no", "yes")
 
 
+def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
+    """What a German spreadsheet writes: left as text, such columns became categories or were left out as free text."""
+    lines = ["Größe;Einkommen;Gewicht;code;y"]
+    lines += [f"1{i % 9},{i};{i % 3}.{i:03},5{i};{'' if i < 9 else i};x{i % 3},5;{i * 7 % 60},{i % 4}" for i in range(60)]
+    frame = read_table(written(tmp_path, "\n".join(lines)))
+    assert list(frame["Größe"][:3]) == [10.0, 11.1, 12.2]
+    assert list(frame["Einkommen"][:3]) == [0.50, 1001.51, 2002.52]
+    assert list(frame["y"][:3]) == [0.0, 7.1, 14.2]
+    assert frame["code"][0] == "x0,5"
+    examples = builtin(str(tmp_path / "t.csv"), "y", None).examples
+    assert examples.targets.task == "regression"
+    assert examples.columns is not None
+    assert examples.columns.numbers == ("Größe", "Einkommen", "Gewicht")
+
+
+def test_a_few_strange_words_among_decimal_commas_are_missing(tmp_path: Path) -> None:
+    text = "a;y\n" + "".join(f"{'unbekannt' if i == 7 else f'{i},5'};{'jn'[i % 2]}\n" for i in range(60))
+    columns = builtin(str(written(tmp_path, text)), "y", None).examples.columns
+    assert columns is not None
+    assert (columns.numbers, columns.notes) == (("a",), ("'a': 1 value such as 'unbekannt' taken as missing",))
+
+
+@pytest.mark.parametrize("value", ["{},234", "{},5 kg", "v{},5"])
+def test_commas_that_may_mean_something_else_stay_text(value: str, tmp_path: Path) -> None:
+    text = "a;y\n" + "".join(f"{value.format(i % 5)};{i}\n" for i in range(60))
+    assert read_table(written(tmp_path, text))["a"][1] == value.format(1)
+
+
 def test_the_index_of_a_parquet_file_is_not_a_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": np.arange(3.0), "y": [1, 2, 3]}, index=[7, 8, 9])
     frame.to_parquet(tmp_path / "t.parquet")

@@ -1,7 +1,9 @@
 """A table from a file: CSV, TSV or Parquet, by its ending; nothing that is executed when read, such as pickle.
 
 Empty cells and the words that pandas takes for missing (NA, NaN, null, None, …) are missing values. Fields of a CSV
-file are separated by commas, or by semicolons where its first line has no comma.
+file are separated by commas, or by semicolons where its first line has no comma. Numbers may have decimal commas: a
+column of text that reads as such numbers, one of them without exactly three decimals (1,234 may be a thousand), is so
+read.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     import pandas
 
 _MEGABYTE = 1 << 20
+_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d+)"
+_WHOLE = r"[+-]?\d+"
+_NEARLY_ALL = 0.95
+"""Of a column of text that must read as numbers with decimal commas for them to be so."""
 _TABLE = "A table has one line of column names and one line for each example"
 
 
@@ -56,7 +62,24 @@ def _read_text(file: BinaryIO, path: Path) -> pandas.DataFrame:
         raise UsageError(f"{shown(path)} is not text in UTF-8 (byte {error.start}): save it as UTF-8") from error
     except ValueError as error:  # pandas' parser errors are such
         raise UsageError(f"{shown(path)} is not a table: {str(error).strip()[:200]!r}. {_TABLE}") from error
-    return frame
+    return frame.apply(_with_points)
+
+
+def _with_points(column: pandas.Series) -> pandas.Series:
+    """'1.234,5' as '1234.5' in a column of such numbers; any other column as it is."""
+    from pandas.api import types
+
+    if not types.is_string_dtype(column.dropna()):
+        return column
+    text = column.dropna().astype(str).str.strip()
+    comma = text.str.fullmatch(_COMMA)
+    read = comma | text.str.fullmatch(_WHOLE)
+    if not comma.any() or read.mean() < _NEARLY_ALL or text[comma].str.fullmatch(r".*,\d{3}").all():
+        return column
+    changed = text[comma].str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    pointed = column.astype(object)
+    pointed[changed.index] = changed
+    return pointed.astype(float) if read.all() else pointed
 
 
 def _start(file: BinaryIO, path: Path) -> str:
