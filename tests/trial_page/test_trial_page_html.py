@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,21 @@ EVERY = {"full": full, "one": one_arm, "bare": bare, "failed": all_failed, "extr
 def numbers(text: str, tag: str, name: str) -> list[float]:
     """An attribute of all elements of a kind, in per cent."""
     return [float(a[name].rstrip("%")) for t, a in Strict(text, VOID).tags if t == tag and name in a]
+
+
+def test_long_facts_are_unfolded_whole_and_not_cut_into_the_first_line():
+    unused = "; ".join(f"'column_{i}': the same value everywhere" for i in range(60))
+    text = page(replace(full(), subject={"data": "bank.csv", "columns not used": unused, "task": "binary"}))
+    assert "<summary>data bank.csv · task binary · data, design, command</summary>" in text
+    assert "&#39;column_30&#39;: the same value everywhere; &#39;column_31&#39;" in text
+
+
+def test_the_page_says_what_its_arms_are():
+    assert "<b>none</b>: plain training; <b>l2</b>: weight decay;" in page(full())
+
+
+def test_the_chance_of_a_false_control_is_that_of_any():
+    assert "the chance of any is at most 5 %" in page(full())
 
 
 @pytest.mark.parametrize("made", EVERY.values(), ids=EVERY)

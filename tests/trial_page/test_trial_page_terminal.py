@@ -11,7 +11,7 @@ from rich.console import Console
 from trial_reports import ARMS, all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.experiment.document import Answer, Comparison
-from opnorm.report.trial import answer, show, words
+from opnorm.report.trial import answer, arms, show, words
 from opnorm.report.trial.points import SHARES, in_points
 
 EVERY = {"full": full, "one": one_arm, "bare": bare, "failed": all_failed, "extreme": extreme, "hostile": hostile}
@@ -124,6 +124,27 @@ def test_the_text_says_all_that_matters():
         assert said in text
     assert "INCOMPLETE" in printed(bare())
     assert "Control: none ran" in printed(one_arm())
+
+
+def test_every_technique_has_its_meaning_and_the_reports_tell_it():
+    pytest.importorskip("torch")
+    from opnorm.experiment.arms import ARMS as KNOWN
+
+    assert set(arms.MEANING) == set(KNOWN)
+    assert arms.glossary(["none", "cap", "cap+l2", "none@again", "mine"]) == [
+        ("none", "plain training"),
+        ("cap", arms.MEANING["cap"]),
+        ("l2", "weight decay"),
+    ]
+    assert "none: plain training; l2: weight decay; " in printed(full())
+    assert "against plain training (95 %" in answer.headline(full()).rest
+    assert "cap+l2 against plain training" in answer.numbers(full())[0].title
+
+
+def test_probabilities_are_explained_where_they_are_shown():
+    said = "better, same, worse: probability that the arm's true difference lies above, within, below the margin"
+    assert said in printed(full())
+    assert said not in printed(full(), width=80)
 
 
 def test_markup_in_names_is_only_text():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opnorm.experiment.document import Answer, Comparison, TrialReport, Verdict
-from opnorm.report.trial import words
+from opnorm.report.trial import arms, words
 
 QUESTION = "Can spectral norm improve my model?"
 
@@ -107,8 +107,8 @@ def _without_help(spectral: Sequence[Comparison]) -> tuple[str, str]:
 
 
 def _sentence(report: TrialReport, comparison: Comparison) -> str:
-    """'cap helps: test accuracy +0.019 against none (95 % interval +0.011 to +0.027).'."""
-    arm, base = words.name(comparison.arm), words.name(comparison.baseline)
+    """'cap helps: test accuracy +0.019 against plain training (95 % interval +0.011 to +0.027).'."""
+    arm, base = words.name(comparison.arm), arms.baseline(comparison.baseline)
     if comparison.difference is None:
         return f"{arm} could not be compared with {base}."
     title, unit = _title(report, comparison), words.unit(comparison)
@@ -150,7 +150,7 @@ def numbers(report: TrialReport) -> list[Number]:
 def _difference(report: TrialReport, chosen: Comparison | None) -> Number:
     if chosen is None or chosen.difference is None:
         return Number("–", "difference to the baseline", "nothing could be compared")
-    title = f"{_title(report, chosen)}, {words.name(chosen.arm)} against {words.name(chosen.baseline)}"
+    title = f"{_title(report, chosen)}, {words.name(chosen.arm)} against {arms.baseline(chosen.baseline)}"
     interval = f"{words.confidence(chosen)} interval {words.interval(chosen)}; " if chosen.interval else ""
     value = f"{words.signed(chosen, chosen.difference)}{words.unit(chosen)}"
     return Number(value, title, f"{interval}margin {words.margin(chosen)}")

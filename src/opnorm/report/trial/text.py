@@ -17,7 +17,7 @@ from rich.text import Text
 
 from opnorm.experiment.document import Answer, Comparison, TrialReport
 from opnorm.report.html.figures import size
-from opnorm.report.trial import answer, words
+from opnorm.report.trial import answer, arms, words
 from opnorm.report.trial.points import in_points
 
 STYLE = {Answer.HELPS: "green", Answer.HURTS: "red", Answer.SAME: "cyan", Answer.OPEN: "yellow"}
@@ -37,13 +37,16 @@ class _Column:
     right: bool = True
 
 
+_CHANCES = 92
+"""Width from which probabilities are shown."""
+
 _COLUMNS = (
     _Column("arm", lambda c: words.name(c.arm, 28), right=False),
     _Column("difference", lambda c: words.signed(c, c.difference)),
     _Column("interval", words.interval, 60),
-    _Column("better", lambda c: words.chance(c.better), 92),
-    _Column("same", lambda c: words.chance(c.same), 92),
-    _Column("worse", lambda c: words.chance(c.worse), 92),
+    _Column("better", lambda c: words.chance(c.better), _CHANCES),
+    _Column("same", lambda c: words.chance(c.same), _CHANCES),
+    _Column("worse", lambda c: words.chance(c.worse), _CHANCES),
     _Column("p differs", lambda c: words.p_value(c.p_differs), 124),
     _Column("p same", lambda c: words.p_value(c.p_same), 124),
     _Column("seeds", lambda c: str(len(c.pairs)), 76),
@@ -102,6 +105,15 @@ def _show_primary(report: TrialReport, console: Console) -> None:
     around = f"{words.confidence(first)} intervals, {edge}, {words.counted(len(report.design.seeds), 'seed')}"
     _say(console, Text(head, style="bold"), f"; {around}")
     console.print(_table(found, console.width))
+    meanings = arms.glossary((first.baseline, *(c.arm for c in found)))
+    if meanings:
+        _say(console, f"{'; '.join(f'{name}: {meaning}' for name, meaning in meanings)}.")
+    if console.width >= _CHANCES:
+        _say(
+            console,
+            "better, same, worse: probability that the arm's true difference lies above, within, below the margin.",
+        )
+    console.print()
 
 
 def _table(found: Sequence[Comparison], room: int) -> Table:

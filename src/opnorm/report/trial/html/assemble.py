@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opnorm.experiment.document import Answer, Comparison, TrialReport
 from opnorm.report.html.assemble import PACKAGE, environment_of, joined_assets, policy_of
-from opnorm.report.trial import answer, words
+from opnorm.report.trial import answer, arms, words
 from opnorm.report.trial.html import costs, curves, estimation, ledger, payload, rules, tuning
 from opnorm.report.trial.points import in_points
 
@@ -24,6 +24,8 @@ STYLES = ("base.css", "parts.css", "charts.css", "print.css")
 SCRIPTS = ("base.js", "store.js", "tips.js")
 _SIZE, _LEAST = 980_000, 150_000
 """Bytes of a page; bytes that the report inside it may always take."""
+_SHORT = 60
+"""Characters of a fact that is shown with the answer; longer ones are unfolded."""
 _DOTS = 2500
 """Beyond so many dots they no longer say what they are: the page would grow by megabytes."""
 
@@ -51,6 +53,8 @@ def _context(report: TrialReport) -> dict[str, Any]:
         "question": answer.QUESTION,
         "told": answer.headline(report),
         "numbers": answer.numbers(report),
+        "glossary": arms.glossary(report.design.arms),
+        "facts": _facts(report),
         "claims": [
             (v, _grouped(answer.leading(v)), estimation.measures(v.comparisons, telling)) for v in report.verdicts
         ],
@@ -68,6 +72,11 @@ def _context(report: TrialReport) -> dict[str, Any]:
         "records": ledger.table(report),
         "rules": rules.rules(report.design),
     }
+
+
+def _facts(report: TrialReport) -> list[tuple[str, str | int | float]]:
+    """What fits on one line, in the order that the subject tells it."""
+    return [(k, v) for k, v in report.subject.items() if len(str(v)) <= _SHORT][:4]
 
 
 def _grouped(found: list[Comparison]) -> list[tuple[Answer, str]]:
@@ -102,5 +111,5 @@ def _environment() -> Environment:
 def _shown(value: str | int | float) -> str:
     """A fact about the subject."""
     if isinstance(value, str):
-        return words.name(value, 400)
+        return words.name(value, 4000)
     return f"{value:,}" if isinstance(value, int) else words.value(value)
