@@ -69,6 +69,22 @@ def test_summary_page_json_and_journal(opnorm, cells, mine, tmp_path):
     )
 
 
+def test_how_a_table_was_understood_is_said_before_it_is_trained_on(opnorm, cells, tmp_path):
+    lines = ["Größe,Aufnahme,ref_id,const,Ausfall"]
+    lines += [f"{i * 37 % 60}.5,2020-01-{i % 28 + 1:02},{i + 7},x,{'ja' if i % 3 else 'nein'}" for i in range(80)]
+    (tmp_path / "bank.csv").write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = opnorm("--data", "bank.csv", "--target", "Ausfall", "--metric", "average_precision", *SHORT)
+    assert code == 0, err
+    first, second, third, *_ = err.splitlines()
+    assert first.startswith("opnorm: data bank.csv; examples 80; inputs table of 1 column: 1 numeric; task binary")
+    assert "task because the target holds words" in first
+    assert "class looked for 'nein', the second by name" in first
+    assert second.startswith("opnorm: columns not used: 'Aufnahme': a date")
+    assert "'ref_id': " in second
+    assert "at most" in third or third.startswith("opnorm: copies")
+    assert opnorm("--data", "bank.csv", "--target", "Ausfall", *SHORT, "--quiet")[2] == ""
+
+
 def test_json_alone_is_on_standard_output(opnorm, cells, mine):
     code, out, err = opnorm(mine, *SHORT, "--json", "-")
     assert code == 0

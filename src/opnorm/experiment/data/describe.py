@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from opnorm.experiment.data.examples import Columns, Examples
-from opnorm.experiment.data.words import listed, shown
+from opnorm.experiment.data.words import counted, listed, shown
+from opnorm.experiment.subject import Task
 
 _SHARES = "70% training, 20% validation, 10% test"
 _REST = "78% training, 22% validation"
@@ -28,6 +29,7 @@ def _said(examples: Examples, model: str, metric: str) -> Iterator[Said]:
     yield "task because", examples.targets.because
     yield from _targets(examples)
     yield "metric", metric
+    yield from _looked_for(examples, metric)
     yield "model", model
     yield "split", _split(examples)
     yield from examples.notes.items()
@@ -39,7 +41,10 @@ def _inputs(examples: Examples) -> Iterator[Said]:
         return
     columns = examples.columns
     kinds = ((columns.numbers, "numeric"), (columns.flags, "of two values"), (columns.categories, "of categories"))
-    yield "inputs", f"table of {len(columns.used)} columns: {', '.join(f'{len(c)} {kind}' for c, kind in kinds if c)}"
+    yield (
+        "inputs",
+        f"table of {counted(len(columns.used), 'column')}: {', '.join(f'{len(c)} {kind}' for c, kind in kinds if c)}",
+    )
     yield from _reservations(columns)
 
 
@@ -60,6 +65,13 @@ def _targets(examples: Examples) -> Iterator[Said]:
         counts = np.bincount(targets.values, minlength=targets.classes)
         yield "class names", listed(targets.labels, 10)
         yield "rarest class", f"{shown(targets.labels[int(counts.argmin())])}, {counts.min() / counts.sum():.1%}"
+
+
+def _looked_for(examples: Examples, metric: str) -> Iterator[Said]:
+    """What a precision is of: with other classes it would be another number."""
+    targets = examples.targets
+    if metric == "average_precision" and targets.task is Task.BINARY:
+        yield "class looked for", f"{shown(targets.labels[1])}, the second by name"
 
 
 def _split(examples: Examples) -> str:

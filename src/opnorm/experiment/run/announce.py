@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opnorm.experiment.data.words import counted
@@ -13,6 +13,23 @@ from opnorm.experiment.run.pace import in_words
 
 if TYPE_CHECKING:
     from opnorm.experiment.claims import Family
+
+_FIRST = (
+    "data", "examples", "experiment", "inputs", "input", "task", "task because", "classes", "class looked for", "model",
+    "parameters",
+)  # fmt: skip
+"""Facts of a subject that are told in one line."""
+_CAREFUL = ("columns not used", "columns read", "left out on request", "without target", "copies", "sample")
+"""Facts that a line each is given: what was done to the data."""
+
+
+def introduced(facts: Mapping[str, str | int | float]) -> Iterator[str]:
+    """How the data were understood, while there is time to say otherwise."""
+    there = [(name, facts[name]) for name in _FIRST if name in facts]
+    told = [f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in there]
+    if told:
+        yield "; ".join(told)
+    yield from (f"{name}: {facts[name]}" for name in _CAREFUL if name in facts)
 
 
 def announced(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from opnorm.errors import UsageError
 from opnorm.experiment.document import Answer, Cost, Design, Record, TrialReport, Verdict
 from opnorm.experiment.run import ceilings, run
-from opnorm.experiment.run.announce import announced
+from opnorm.experiment.run.announce import announced, introduced
 from opnorm.experiment.run.cells import Chain, chains
 from opnorm.experiment.run.declare import Declared
 from opnorm.experiment.run.engine import require_engine
@@ -69,6 +69,8 @@ def held(subject: Subject, asked: Declared, running: Running) -> TrialReport:
         raise UsageError(f"minutes {running.minutes!r}: give a positive number")
 
     minutes = _deadline(asked, running)
+    for line in introduced(subject.describe()):
+        running.say(line)
     rehearsed = _rehearsed(subject, asked, running)
     with journal_at(running.journal, header(subject, asked, running), restart=running.restart) as journal:
         _announce(asked, running, journal, rehearsed)
