@@ -46,7 +46,9 @@ def test_csv_semicolons_tabs_and_parquet_give_the_same_subject(tmp_path: Path) -
 def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
     """What a German spreadsheet writes: left as text, such columns became categories or were left out as free text."""
     lines = ["Größe;Einkommen;Gewicht;code;y"]
-    lines += [f"1{i % 9},{i};{i % 3}.{i:03},5{i};{'' if i < 9 else i};x{i % 3},5;{i * 7 % 60},{i % 4}" for i in range(60)]
+    lines += [
+        f"1{i % 9},{i};{i % 3}.{i:03},5{i};{'' if i < 9 else i};x{i % 3},5;{i * 7 % 60},{i % 4}" for i in range(60)
+    ]
     frame = read_table(written(tmp_path, "\n".join(lines)))
     assert list(frame["Größe"][:3]) == [10.0, 11.1, 12.2]
     assert list(frame["Einkommen"][:3]) == [0.50, 1001.51, 2002.52]

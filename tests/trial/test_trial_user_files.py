@@ -132,7 +132,7 @@ def test_a_loop_that_ignores_the_arm_is_refused(tmp_path):
         subject.fit(subject.model(0, "full", split), split, arm_of("none").start({"rate": 1.0}, 0), 0)
     whole = subject_of(_file(tmp_path, BUILD + LOAD + FIT))
     stopping = arm_of("early_stopping").start({"rate": 1.0, "patience": 3.0}, 0)
-    with pytest.raises(UsageError, match=r"never used arm.patience:"):
+    with pytest.raises(UsageError, match=r"given the arm 'early_stopping', never used arm.patience:"):
         whole.fit(whole.model(0, "full", split), split, stopping, 0)
 
 

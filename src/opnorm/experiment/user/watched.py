@@ -32,8 +32,8 @@ class Watched:
         missing = [f"arm.{name}" for name in needed if name not in self.used]
         if missing:
             raise UsageError(
-                f"{fit} never used {', '.join(missing)}: an arm that is left out would look as if it changed nothing. "
-                f"A loop goes: {LOOP}"
+                f"{fit}, given the arm {self._arm.name!r}, never used {', '.join(missing)}: an arm "
+                f"that is left out would look as if it changed nothing. A loop goes: {LOOP}"
             )
 
     @property
