@@ -245,3 +245,29 @@ def test_every_arm_has_its_lines():
     assert {
         apply_lines(a, defaults(ARMS[a]), builtin=False, task=Task.BINARY).count("optimizer =") for a in design.arms
     } == {1}
+
+
+@pytest.mark.parametrize("kinds", ["both", "numbers", "categories"])
+def test_a_pipeline_takes_the_columns_that_the_trial_took(kinds, monkeypatch):
+    """An id, a date or free text that was left out of the trial is not one-hot encoded by its winner."""
+    from opnorm.experiment.data import from_arrays
+
+    monkeypatch.setitem(opnorm.__dict__, "SpectralClassifier", SpectralClassifier)
+    frame, target = table(Task.BINARY)
+    if kinds != "both":
+        frame = frame[["size"]] if kinds == "numbers" else frame[["kind"]]
+    frame = frame.assign(
+        Kundennummer=range(1000, 1090), Notiz=[f"{{äöü}} '{i}'" for i in range(90)], Straße=["Gäßchen", "Allee"] * 45,
+        **{f"a long name of a column, number {i}": np.random.default_rng(i).normal(size=90) for i in range(12)},
+    )  # fmt: skip
+    if kinds != "both":
+        frame = frame.drop(columns="Straße" if kinds == "numbers" else [c for c in frame if c.startswith("a long")])
+    columns = from_arrays(frame, target).examples.columns
+    assert {name for name, _ in columns.dropped} == {"Kundennummer", "Notiz"}
+    text = apply_lines("cap", {"cap": 2.0}, builtin=True, task=Task.BINARY, epochs=2, columns=columns)
+    assert max(map(len, text.splitlines())) < 120
+    scope = {"table": frame, "target": target}
+    run(text, scope)
+    taken = scope["model"][0].transformers_
+    assert sorted(c for _, kind, names in taken for c in names if kind != "drop") == sorted(columns.used)
+    assert ("make_column_selector" in text) is False

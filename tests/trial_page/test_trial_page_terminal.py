@@ -11,7 +11,7 @@ from rich.console import Console
 from trial_reports import ARMS, all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.experiment.document import Answer, Comparison
-from opnorm.report.trial import answer, arms, show, words
+from opnorm.report.trial import answer, arms, page, show, words
 from opnorm.report.trial.points import SHARES, in_points
 
 EVERY = {"full": full, "one": one_arm, "bare": bare, "failed": all_failed, "extreme": extreme, "hostile": hostile}
@@ -139,6 +139,26 @@ def test_every_technique_has_its_meaning_and_the_reports_tell_it():
     assert "none: plain training; l2: weight decay; " in printed(full())
     assert "against plain training (95 %" in answer.headline(full()).rest
     assert "cap+l2 against plain training" in answer.numbers(full())[0].title
+
+
+def test_seeds_that_would_decide_are_told_only_where_they_are_more_than_were_run():
+    """The estimate is of a chance of 0.8: it may name fewer seeds than have just failed to decide."""
+    report = answered(cap=O)
+    (first,) = report.verdicts
+    for needed, told in ((25, True), (10, False), (3, False)):
+        found = tuple(replace(c, needed=needed) for c in first.comparisons)
+        asked = replace(report, verdicts=(replace(first, comparisons=found),))
+        assert len(found[0].pairs) >= 10
+        assert (f"about {needed} seeds would decide" in answer.headline(asked).rest) is told
+        assert (f"about {needed} seeds would decide</span>" in page(asked)) is told
+
+
+def test_the_metric_is_named_once():
+    report = answered(cap=H)
+    first = report.verdicts[0]
+    found = tuple(replace(c, unit="R²") for c in first.comparisons)
+    told = replace(report, design=replace(report.design, metric="r2"), verdicts=(replace(first, comparisons=found),))
+    assert re.match(r"cap helps: test R² \+0\.\d+ against plain training", answer.headline(told).rest)
 
 
 def test_probabilities_are_explained_where_they_are_shown():

@@ -20,6 +20,8 @@ from opnorm.experiment.subject import Task
 if TYPE_CHECKING:
     import torch
 
+    from opnorm.experiment.data.examples import Columns
+
 
 def apply_lines(
     arm: str,
@@ -32,13 +34,14 @@ def apply_lines(
     hidden: Sequence[int] = (64, 64),
     epochs: int = 30,
     batch: int = 64,
+    columns: Columns | None = None,
 ) -> str:
     """The lines for this arm at this setting, each ended.
 
     builtin: a table with the built-in MLP, of these `hidden` layers. model: a fresh one, for its kinds of layers; None:
     all are taken for linear. own_fit: the user's loop, with a learning rate `lr` of its own. epochs, batch: of the
-    built-in loop. Lines for a loop use the names `model`, `loss` and `inputs` of a step, `train_and_validate` of an
-    epoch.
+    built-in loop. columns: of the table, that the trial used. Lines for a loop use the names `model`, `loss` and
+    `inputs` of a step, `train_and_validate` of an epoch.
     """
     from opnorm.experiment.arms import ARMS
     from opnorm.experiment.training.loop import BASE_RATE
@@ -48,6 +51,6 @@ def apply_lines(
     rate = float(f"{BASE_RATE * factor:.6g}")
     if builtin and all(part in OPTIONS for part in parts):
         training = {"learning_rate": rate, "max_epochs": epochs, "batch_size": batch, "random_state": 0}
-        return pipeline(parts, setting, task, tuple(hidden), training)
+        return pipeline(parts, setting, task, tuple(hidden), training, columns)
     places = Places() if model is None else places_in(model)
     return written(parts, setting, places, f"lr * {factor:g}" if own_fit else repr(rate), epochs)

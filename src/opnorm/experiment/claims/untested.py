@@ -20,7 +20,8 @@ ALWAYS = (
 def untested(design: Design, subject: Subject) -> tuple[str, ...]:
     """Claims not asked, measures that could not be taken with the reason, techniques left out, and what never is."""
     facts, wanted = facts_of(subject, design), asked(design)
-    found = [f"{claim.title.lower()}: not asked" for claim in CLAIMS.values() if claim not in wanted]
+    unasked = [claim for claim in CLAIMS.values() if claim.measures and claim not in wanted]  # costs have no verdict
+    found = [f"{claim.title.lower()}: not asked" for claim in unasked]
     for claim in wanted:
         measures, reasons = applicable(claim, design, facts)
         found += [f"{claim.title.lower()}, {reason}" for reason in reasons]

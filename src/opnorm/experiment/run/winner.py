@@ -34,7 +34,10 @@ def lines(arm: str, records: Iterable[Record], subject: Subject, design: Design)
 
     setting, seed = setting_of(arm, records), design.seeds[0]
     if isinstance(subject, BuiltInSubject) and subject.architecture == "mlp" and subject.examples.columns is not None:
-        return apply_lines(arm, setting, builtin=True, task=subject.task, epochs=design.epochs, batch=design.batch)
+        return apply_lines(
+            arm, setting, builtin=True, task=subject.task, epochs=design.epochs, batch=design.batch,
+            columns=subject.examples.columns,
+        )  # fmt: skip
     model = subject.model(seed, FULL, subject.split(seed, FULL))
     own = isinstance(subject, UserSubject) and subject.origin.functions().fit is not None
     return apply_lines(

@@ -120,7 +120,8 @@ def _sentence(report: TrialReport, comparison: Comparison) -> str:
 
 def _title(report: TrialReport, comparison: Comparison) -> str:
     """'test accuracy' where the title is 'test score', as it stands within a sentence; 'AUC' stays as it is."""
-    title = words.name(comparison.title, 60).replace("score", words.name(report.design.metric).replace("_", " "), 1)
+    metric = "R²" if report.design.metric == "r2" else words.name(report.design.metric).replace("_", " ")
+    title = words.name(comparison.title, 60).replace("score", metric, 1)
     return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
@@ -136,7 +137,7 @@ def _others(plain: Sequence[Comparison], also: bool) -> str:
 
 
 def _needed(comparison: Comparison) -> str:
-    if comparison.answer is not Answer.OPEN or comparison.needed is None:
+    if comparison.answer is not Answer.OPEN or comparison.needed is None or comparison.needed <= len(comparison.pairs):
         return ""
     return f" At this spread about {words.counted(comparison.needed, 'seed')} would decide."
 
