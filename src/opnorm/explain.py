@@ -22,6 +22,8 @@ _SEE = {
     **dict.fromkeys(("outliers", "marchenko-pastur"), "noise"),
     **dict.fromkeys(("alpha", "alpha_weighted"), "tail"),
     **dict.fromkeys(("baseline", "limit-broken", "limit-undecided"), "budget"),
+    **dict.fromkeys(("arm", "claim", "control", "helps", "hurts", "margin", "practically the same"), "trial"),
+    **dict.fromkeys(("not enough evidence", "holm", "seed"), "trial"),
     "spectral normalization": "normalize",
 }
 """Word → the page that explains it."""

@@ -162,6 +162,7 @@ def test_what_was_not_run_is_neither_compared_nor_forgotten() -> None:
         "certified radius", "dropout",
     ):  # fmt: skip
         assert said in left
+    assert "cost: not asked" not in left  # its figures stand in every report
     assert "cap," not in left.split("not among the arms: ")[1].split("\n")[0]
 
 

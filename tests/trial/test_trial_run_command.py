@@ -145,6 +145,7 @@ def test_a_journal_of_another_trial(opnorm, cells, mine):
     ("arguments", "code", "words"),
     [
         ([], 2, "give either a Python file"),
+        ([], 2, "opnorm trial --data credit.csv --target default"),
         (["mine.py", "--data", "digits"], 2, "give either"),
         (["nothing.py"], 2, "there is no such file"),
         (["--data", "nothing.csv", "--target", "y"], 2, "nothing.csv"),

@@ -11,6 +11,7 @@ from rich.console import Console
 from trial_reports import ARMS, all_failed, bare, extreme, full, hostile, one_arm
 
 from opnorm.experiment.document import Answer, Comparison
+from opnorm.explain import explanation
 from opnorm.report.trial import answer, arms, page, show, words
 from opnorm.report.trial.points import SHARES, in_points
 
@@ -159,6 +160,13 @@ def test_the_metric_is_named_once():
     found = tuple(replace(c, unit="R²") for c in first.comparisons)
     told = replace(report, design=replace(report.design, metric="r2"), verdicts=(replace(first, comparisons=found),))
     assert re.match(r"cap helps: test R² \+0\.\d+ against plain training", answer.headline(told).rest)
+
+
+@pytest.mark.parametrize("word", ["arm", "seed", "margin", "claim", "control", "holm", "not enough evidence", "helps"])
+def test_words_of_a_trial_are_explained(word):
+    text = explanation(word)
+    assert text.startswith("trial: ")
+    assert word in text.lower()
 
 
 def test_probabilities_are_explained_where_they_are_shown():

@@ -100,6 +100,9 @@ def trial(script: str | None, document: str | None, html: str | None, opened: bo
 
     Give --data, or SCRIPT: a Python file of your own, which is run. It defines build_model(seed), load_data(seed) →
     (train, validation, test), each a pair (X, y), and, if the loop is its own, fit(model, train, validation, arm).
+
+    A first try: opnorm trial --data credit.csv --target default --html trial.html. `opnorm explain trial` tells what
+    the words mean.
     """
     from opnorm.experiment.run.declare import Wishes, declared
     from opnorm.experiment.run.given import subject_from, with_settings

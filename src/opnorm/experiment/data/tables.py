@@ -59,7 +59,10 @@ def _read_text(file: BinaryIO, path: Path) -> pandas.DataFrame:
     try:
         frame = pandas.read_csv(file, sep=separator, encoding="utf-8-sig", low_memory=False)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{shown(path)} is not text in UTF-8 (byte {error.start}): save it as UTF-8") from error
+        raise UsageError(
+            f"{shown(path)} is not text in UTF-8 (byte {error.start}): save it as UTF-8, such as by iconv -f latin1 -t "
+            "utf-8, or as 'CSV UTF-8' from a spreadsheet"
+        ) from error
     except ValueError as error:  # pandas' parser errors are such
         raise UsageError(f"{shown(path)} is not a table: {str(error).strip()[:200]!r}. {_TABLE}") from error
     return frame.apply(_with_points)

@@ -35,7 +35,8 @@ def subject_from(
     require_trial()
     if (build_model is None) == (data is None):
         raise UsageError(
-            "give either a Python file, or build_model and load_data, or data (a table or the name of a built-in set)"
+            "give either a Python file, or build_model and load_data, or data (a table or the name of a built-in set), "
+            "such as: opnorm trial --data credit.csv --target default"
         )
     of_data = {"target": target, "model": model, "drop": drop, "rows": rows, "time": time, "group": group}
     if data is None:
