@@ -154,12 +154,33 @@ def test_seeds_that_would_decide_are_told_only_where_they_are_more_than_were_run
         assert (f"about {needed} seeds would decide</span>" in page(asked)) is told
 
 
-def test_the_metric_is_named_once():
+@pytest.mark.parametrize(
+    ("metric", "unit", "said"),
+    [
+        ("r2", "R²", r"cap helps: test R² \+0\.\d+ against plain training"),
+        (
+            "neg_mae", "standard deviations of the target",
+            r"cap helps: test mean absolute error, negated \+0\.\d+ standard deviations of the target against plain",
+        ),
+    ],
+)  # fmt: skip
+def test_metrics_have_names_in_the_headline_and_units_are_whole(metric, unit, said):
     report = answered(cap=H)
     first = report.verdicts[0]
-    found = tuple(replace(c, unit="R²") for c in first.comparisons)
-    told = replace(report, design=replace(report.design, metric="r2"), verdicts=(replace(first, comparisons=found),))
-    assert re.match(r"cap helps: test R² \+0\.\d+ against plain training", answer.headline(told).rest)
+    found = tuple(replace(c, unit=unit) for c in first.comparisons)
+    told = replace(report, design=replace(report.design, metric=metric), verdicts=(replace(first, comparisons=found),))
+    assert re.match(said, answer.headline(told).rest)
+
+
+def test_every_metric_that_is_no_word_has_a_name():
+    from opnorm.experiment.metrics import METRICS
+
+    plain = {"accuracy", "balanced_accuracy", "average_precision"}
+    named = {m: METRICS[m].title for m in METRICS if m not in plain}
+    for metric, title in named.items():
+        report = full()
+        assert title.startswith(answer.headline(replace(report, design=replace(report.design, metric=metric)))
+                                .rest.split("test ")[1].split(" +")[0])  # fmt: skip
 
 
 @pytest.mark.parametrize("word", ["arm", "seed", "margin", "claim", "control", "holm", "not enough evidence", "helps"])

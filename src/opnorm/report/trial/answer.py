@@ -22,6 +22,11 @@ _ALL = {
     Answer.SAME: ("It makes no practical difference.", "No spectral arm helps."),
     Answer.OPEN: ("There is not enough evidence.", "The question stays open."),
 }
+_METRICS = {
+    "r2": "R²", "roc_auc": "area under the ROC curve", "neg_log_loss": "log loss, negated",
+    "neg_mae": "mean absolute error, negated", "neg_bits_per_char": "bits a character, negated",
+}  # fmt: skip
+"""Metrics whose names on the command line are no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def _sentence(report: TrialReport, comparison: Comparison) -> str:
 
 def _title(report: TrialReport, comparison: Comparison) -> str:
     """'test accuracy' where the title is 'test score', as it stands within a sentence; 'AUC' stays as it is."""
-    metric = "R²" if report.design.metric == "r2" else words.name(report.design.metric).replace("_", " ")
+    metric = _METRICS.get(report.design.metric) or words.name(report.design.metric).replace("_", " ")
     title = words.name(comparison.title, 60).replace("score", metric, 1)
     return title[:1].lower() + title[1:] if title[1:2].islower() else title
 

@@ -86,7 +86,7 @@ def interval(comparison: Comparison) -> str:
 
 def unit(comparison: Comparison) -> str:
     """' points', with its space; '' without a unit."""
-    return f" {name(comparison.unit, 24)}" if comparison.unit else ""
+    return f" {name(comparison.unit)}" if comparison.unit else ""
 
 
 def unit_alone(comparison: Comparison) -> str:
