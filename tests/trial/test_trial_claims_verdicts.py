@@ -334,3 +334,14 @@ def test_margins_follow_the_one_declared() -> None:
         assert reliable["brier"].margin == pytest.approx(margin)
         assert reliable["steadiness"].margin == margin / 2
         assert reliable["failures"].margin == 0.05
+
+
+def test_scores_that_never_move_are_said_to_show_nothing() -> None:
+    records = [
+        replace(r, scores={**r.scores, "test": 0.5, "attacked": 0.3 + 0.01 * r.seed})
+        for r in trial({"none": {}, "cap": {}})
+    ]
+    found = judge(design(), records, SUBJECT)
+    assert "every model of both arms scored 0.5" in by_measure(found, "generalization")["test"].note
+    assert "every model" not in by_measure(found, "robustness")["attacked"].note
+    assert "every model" not in by_measure(found, "reliability")["failures"].note

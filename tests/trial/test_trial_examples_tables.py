@@ -20,7 +20,7 @@ SHAPES = {
     "flights": (8000, 16),
     "bikes": (8645, 13),
 }
-POSITIVE = {"actg175": 349, "german_credit": 700, "loans": 1745, "flights": 979}
+POSITIVE = {"actg175": 349, "german_credit": 700, "loans": 1745, "flights": 1893}
 KNOWN_BEFORE = {
     "date", "month", "carrier", "origin", "dest", "hour", "distance", "weekday", "temp", "dewp", "humid", "wind_speed",
     "precip", "pressure", "visib", "late",
@@ -99,7 +99,7 @@ def test_what_bikes_leaves_out_adds_up_to_the_target():
 def test_flights_hold_only_what_was_known_before(tables):
     table = tables("flights")
     assert set(table) == KNOWN_BEFORE
-    assert table["temp"].isna().sum() <= 20  # the weather was found for all but a few
+    assert table["temp"].isna().mean() <= 0.005  # the weather was found for all but a few
 
 
 @pytest.mark.parametrize(("name", "column", "days"), [("flights", "date", 365), ("bikes", "day", 365)])

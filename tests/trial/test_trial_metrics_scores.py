@@ -92,7 +92,7 @@ def test_the_metric_follows_from_the_target() -> None:
     assert metric_for(Task.REGRESSION, np.zeros(9)) == "r2"
     assert metric_for(Task.MULTICLASS, np.zeros((9, 4), int)) == "neg_bits_per_char"
     assert metric_for(Task.BINARY, np.repeat([0, 1], [75, 25])) == "accuracy"
-    assert metric_for(Task.BINARY, np.repeat([0, 1], [76, 24])) == "balanced_accuracy"
+    assert metric_for(Task.BINARY, np.repeat([0, 1], [76, 24])) == "roc_auc"
     assert metric_for(Task.MULTICLASS, np.repeat([0, 1, 2, 3], [40, 40, 40, 17])) == "balanced_accuracy"
     assert metric_for(Task.MULTICLASS, np.repeat([0, 1, 2, 3], [40, 40, 40, 18])) == "accuracy"
 

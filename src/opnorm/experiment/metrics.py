@@ -126,16 +126,19 @@ IMBALANCED = 0.5
 
 
 def metric_for(task: Task, targets: np.ndarray) -> str:
-    """The metric that fits: R² for numbers, bits a character for several targets an example, accuracy for classes,
-    balanced accuracy where the rarest class has less than half of an even share.
-    """  # fmt: skip
+    """The metric that fits: R² for numbers, bits a character for several targets an example, accuracy for classes.
+
+    Where the rarest class has less than half of an even share: of two classes the area under the ROC curve, since at
+    the threshold ½ of an unweighted loss a rare class is hardly ever chosen; of several the balanced accuracy.
+    """
     if task is Task.REGRESSION:
         return "r2"
     if targets.ndim > 1:
         return "neg_bits_per_char"
     _, counts = np.unique(targets, return_counts=True)
-    even = len(targets) / len(counts)
-    return "balanced_accuracy" if counts.min() < IMBALANCED * even else "accuracy"
+    if counts.min() >= IMBALANCED * len(targets) / len(counts):
+        return "accuracy"
+    return "roc_auc" if task is Task.BINARY else "balanced_accuracy"
 
 
 def require_metric(name: str, task: Task) -> Metric:

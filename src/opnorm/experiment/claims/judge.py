@@ -103,13 +103,19 @@ def _comparison(
         claim.name, measure.name, measure.title, measure.condition, row.arm, row.against, row.pairs, one.margin,
         measure.unit or facts.unit, one.difference, one.interval, one.confidence, one.bootstrap, one.p_differs,
         one.p_same, level, one.better, one.same, one.worse, answer, _needed(one, answer, level, measure),
-        row.left_out, _noticed(one, measure),
+        row.left_out, _noticed(one, row),
     )  # fmt: skip
 
 
-def _noticed(one: statistics.Paired, measure: Measure) -> str:
-    """Where a value takes two seeds, statistics counts pairs."""
-    return one.note.replace(" seeds ", " pairs of seeds ") if measure.seeds_each == 2 else one.note
+def _noticed(one: statistics.Paired, row: Row) -> str:
+    """Where a value takes two seeds, statistics counts pairs. And where nothing moved, there was nothing to see."""
+    values = {value for pair in row.pairs for value in (pair.baseline, pair.arm)}
+    if len(values) == 1 and len(row.pairs) > 1 and row.measure.name != FAILURES:
+        return (
+            f"every model of both arms scored {values.pop():.4g}: nothing was learned, or nothing could go wrong; "
+            "longer training, more data or another metric may show more"
+        )
+    return one.note.replace(" seeds ", " pairs of seeds ") if row.measure.seeds_each == 2 else one.note
 
 
 def _needed(one: statistics.Paired, answer: Answer, level: float, measure: Measure) -> int | None:
