@@ -92,12 +92,14 @@ def finished(subject: Subject, design: Design, chain: Chain) -> Iterator[Done]:
     """Cell by cell, each on one thread."""
     from opnorm.experiment.training.cell import run_cell
     from opnorm.experiment.training.seeds import one_thread
+    from opnorm.experiment.user import guarded
 
     chosen = chain.chosen
     for cell in chain.cells():
         with one_thread():
             start = time.perf_counter()
-            record = run_cell(subject, design, cell, None if cell.condition == FULL else chosen)
+            what = f"arm {cell.arm}, seed {cell.seed}, condition {cell.condition}"
+            record = guarded(subject, what, run_cell, subject, design, cell, None if cell.condition == FULL else chosen)
             took = time.perf_counter() - start
         chosen = record.setting if cell.condition == FULL else chosen
         yield Done(record, took)

@@ -46,8 +46,11 @@ def batches(seed: int, epoch: int, examples: int, size: int) -> list[np.ndarray]
 
 @contextmanager
 def isolated(seed: int) -> Iterator[None]:
-    """All global random states start from `seed`, for models and loops that draw from them, and come back after."""
+    """All global random states start from `seed`, for models and loops that draw from them, and come back after, and so
+    do torch's default type and whether gradients are kept, which a loop of the user's may leave changed.
+    """  # fmt: skip
     plain, legacy = random.getstate(), np.random.get_state()
+    kind, slopes = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             random.seed(seed)
@@ -57,6 +60,8 @@ def isolated(seed: int) -> Iterator[None]:
     finally:
         random.setstate(plain)
         np.random.set_state(legacy)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(slopes)
 
 
 @contextmanager

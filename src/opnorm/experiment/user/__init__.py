@@ -17,10 +17,10 @@ from typing import Any
 
 from opnorm.experiment.subject import Task
 from opnorm.experiment.user.source import Callables, Script, script_of
-from opnorm.experiment.user.subject import UserSubject
+from opnorm.experiment.user.subject import UserSubject, guarded
 from opnorm.experiment.user.trying import tried_out
 
-__all__ = ["Callables", "Script", "UserSubject", "from_callables", "subject_of"]
+__all__ = ["Callables", "Script", "UserSubject", "from_callables", "guarded", "subject_of"]
 
 
 def subject_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,16 +51,6 @@ def copied(split: Split) -> Split:
     return Split(train, validation, test, split.movable)
 
 
-def repeated(split: Split) -> int:
-    """How many test examples are, to the last bit, also among the training examples."""
-    known = set(_rows(split.train.inputs))
-    return sum(row in known for row in _rows(split.test.inputs))
-
-
-def _rows(inputs: np.ndarray) -> Iterator[bytes]:
-    return (row.tobytes() for row in np.ascontiguousarray(inputs))
-
-
 def _part(pair: Any, name: str) -> Part:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise UsageError(f"{SHAPE}; {name} is {shown(type(pair).__name__)} and no such pair")
@@ -78,14 +67,14 @@ def _part(pair: Any, name: str) -> Part:
 def _array(given: Any, name: str) -> np.ndarray:
     if isinstance(given, torch.Tensor):
         given = given.detach().cpu()
-        given = (given.float() if given.is_floating_point() else given).numpy()
+        half = given.is_floating_point() and given.dtype.itemsize < 4  # NumPy has no bfloat16
+        given = (given.float() if half else given).numpy()
     try:
         array = np.array(given)
     except ValueError as error:
         raise UsageError(f"{name} is no array: {error}; give an array or a tensor of numbers") from error
     if array.dtype.kind == "f":
-        _require_finite(array, name)
-        return array.astype(np.float32)
+        return _single(array, name)
     if array.dtype.kind in "iu":
         return array.astype(np.int64)
     if array.dtype.kind == "b":
@@ -96,11 +85,19 @@ def _array(given: Any, name: str) -> np.ndarray:
     )
 
 
-def _require_finite(array: np.ndarray, name: str) -> None:
-    wrong = int(np.count_nonzero(~np.isfinite(array)))
-    if wrong:
-        entries = counted(wrong, "entry", "entries")
-        raise UsageError(f"{name} holds {entries} that are NaN or infinite; repair or drop them")
+def _single(array: np.ndarray, name: str) -> np.ndarray:
+    """In float32, where all of it is a number there."""
+    _require_none(~np.isfinite(array), name, "NaN or infinite; repair or drop them")
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    _require_none(~np.isfinite(single), name, f"beyond float32 (±{np.finfo(np.float32).max:.2g}); scale them down")
+    return single
+
+
+def _require_none(wrong: np.ndarray, name: str, what: str) -> None:
+    count = int(np.count_nonzero(wrong))
+    if count:
+        raise UsageError(f"{name} holds {counted(count, 'entry', 'entries')} that are {what}")
 
 
 def _require_alike(parts: list[Part]) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opnorm.errors import UsageError
 from opnorm.experiment.arms.arm import Applied
 from opnorm.experiment.data.conditions import apply_condition
-from opnorm.experiment.subject import Split, Task
+from opnorm.experiment.subject import Split, Subject, Task
 from opnorm.experiment.training.seeds import isolated
 from opnorm.experiment.user.calling import called
 from opnorm.experiment.user.parts import Loaded, copied, handed, loaded
 from opnorm.experiment.user.source import Script, Source
+from opnorm.experiment.user.usable import require_like_first
 from opnorm.experiment.user.watched import Watched
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 CONDITIONS = ("full", "small", "noise", "looser")
 """There is no linear or deeper version of a model that is only known by its function."""
@@ -47,6 +50,7 @@ class UserSubject:
     def split(self, seed: int, condition: str) -> Split:
         """load_data(seed); 'small' and 'noise' change its training part."""
         whole = copied(_loaded(self.origin, seed).split)
+        require_like_first(whole, self.task, self.classes, seed)
         return replace(whole, train=apply_condition(whole.train, self.task, condition, seed, self.classes))
 
     def model(self, seed: int, condition: str, split: Split) -> torch.nn.Module:  # noqa: ARG002
@@ -59,7 +63,8 @@ class UserSubject:
         if function is None:
             return None
         watched, what = Watched(arm), f"fit of {self.origin.name}"
-        given = (model, handed(split.train, self.tensors), handed(split.validation, self.tensors), watched)
+        own = copied(split)  # a loop may change them in place; the next setting is tried on what the first one saw
+        given = (model, handed(own.train, self.tensors), handed(own.validation, self.tensors), watched)
         with self.origin.at_home():
             trained = called(function, *given, what=what, where=_file(self.origin), numbers=True)
         watched.require_used(what)
@@ -68,6 +73,16 @@ class UserSubject:
     def conditions(self) -> tuple[str, ...]:
         """See `CONDITIONS`."""
         return CONDITIONS
+
+
+def guarded(subject: Subject, what: str, function: Callable[..., T], *given: Any) -> T:
+    """`function`, which runs the model: what a user's own raises becomes one message, what it prints no result."""
+    if not isinstance(subject, UserSubject):
+        return function(*given)
+    origin = subject.origin
+    with origin.at_home():
+        found: T = called(function, *given, what=f"{origin.name} ({what})", where=_file(origin))
+    return found
 
 
 def built(origin: Source, seed: int) -> torch.nn.Module:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from opnorm.errors import UsageError
-from opnorm.experiment.data.words import counted
 from opnorm.experiment.metrics import metric_for, require_metric
 from opnorm.experiment.subject import Split, Task
 from opnorm.experiment.training.seeds import isolated, one_thread
 from opnorm.experiment.user.calling import called
-from opnorm.experiment.user.parts import NAMES, repeated
+from opnorm.experiment.user.parts import NAMES
 from opnorm.experiment.user.source import Script, Source
 from opnorm.experiment.user.subject import UserSubject, built, read
+from opnorm.experiment.user.usable import require_scored, require_usable, shared
 
 FEW = 2
 """Examples that the model is run on."""
@@ -39,12 +39,14 @@ def _tried_out(origin: Source, task: Task | str | None, metric: str | None, seed
     settings = origin.functions().settings
     given, model = read(origin, seed), built(origin, seed)
     split = given.split
+    require_usable(model, f"build_model({seed}) of {origin.name}", origin.functions().fit is not None)
     data, state = _digest(_arrays(split)), _digest(_tensors(model))
     _require_repeatable(origin, seed, data, state)
     kind = _task(task or settings.get("task"), split)
     classes = _classes(origin, kind, split, model, seed)
     wanted = metric or settings.get("metric")
     name = metric_for(kind, split.train.targets) if wanted is None else require_metric(str(wanted), kind).name
+    require_scored(name, split.validation, split.test)
     numbers = {key: _whole(settings[key], key, origin) for key in ("epochs", "batch") if key in settings}
     return UserSubject(
         origin, kind, classes, name,
@@ -155,12 +157,7 @@ def _facts(
 
 
 def _notes(origin: Source, seed: int, split: Split, task: Task, state: str) -> Iterable[str]:
-    copies = repeated(split)
-    if copies:
-        yield (
-            f"{counted(copies, 'test example')} of {len(split.test)} (seed {seed}) also "
-            f"{'is' if copies == 1 else 'are'} among the training examples, bit for bit: test scores flatter every arm"
-        )
+    yield from shared(split, seed)
     spread = float(split.train.targets.std())
     if not task.classifies and not 1 / WIDE < spread < WIDE:
         yield (

@@ -127,13 +127,15 @@ def _numbers(targets: torch.Tensor) -> tuple[tuple[Aim, ...], Aim]:
 
 def _slope(model: torch.nn.Module, points: torch.Tensor, aim: Aim) -> torch.Tensor:
     points = points.detach().requires_grad_()
-    (found,) = torch.autograd.grad(aim(model(points).float()).sum(), points, allow_unused=True, materialize_grads=True)
+    (found,) = torch.autograd.grad(
+        aim(model(points.clone()).float()).sum(), points, allow_unused=True, materialize_grads=True
+    )
     return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _detached(model: torch.nn.Module, points: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return model(points).float()
+        return model(points.clone()).float()  # a model may write on what it is given
 
 
 def _norms(batch: torch.Tensor) -> torch.Tensor:

@@ -36,7 +36,7 @@ def outputs_of(model: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
     device = device_of(model)
     with torch.no_grad():
         parts = [
-            model(torch.from_numpy(np.ascontiguousarray(inputs[at : at + BATCH])).to(device)).float().cpu().numpy()
+            model(torch.tensor(inputs[at : at + BATCH]).to(device)).float().cpu().numpy()  # a copy: models write on it
             for at in range(0, len(inputs), BATCH)
         ]
     found = np.concatenate(parts)

@@ -20,6 +20,7 @@ from opnorm.experiment.subject import Split, Subject
 from opnorm.experiment.training.loop import BASE_RATE
 from opnorm.experiment.training.losses import loss_of
 from opnorm.experiment.training.seeds import isolated
+from opnorm.experiment.user import guarded
 
 Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
@@ -78,11 +79,17 @@ def costs_of(subject: Subject, design: Design, names: Sequence[str]) -> Iterator
     split = subject.split(design.seeds[0], "full")
     batches = _batches(split, design.batch)
     with isolated(design.seeds[0]), only_new_objects():
-        plain, base = kept_bytes(partial(_warm_twin, subject, design, split, batches, design.baseline))
+        warm = partial(_warm_twin, subject, design, split, batches)
+        try:
+            plain, base = guarded(subject, "the cost of a step", kept_bytes, partial(warm, design.baseline))
+        except OpnormError as error:
+            yield from (Cost(name, None, None, None, str(error)) for name in names)
+            return
         for name in names:
             try:
-                twin, kept = kept_bytes(partial(_warm_twin, subject, design, split, batches, name))
-                yield _cost(name, _ratios(plain, twin), kept - base, twin)
+                twin, kept = guarded(subject, "the cost of a step", kept_bytes, partial(warm, name))
+                ratios = guarded(subject, "the cost of a step", _ratios, plain, twin)
+                yield _cost(name, ratios, kept - base, twin)
             except OpnormError as error:
                 yield Cost(name, None, None, None, str(error))
 
