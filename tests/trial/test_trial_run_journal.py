@@ -90,6 +90,25 @@ def test_damage_inside_is_refused_by_line(tmp_path):
             pass
 
 
+def test_no_changed_byte_is_ever_judged(tmp_path):
+    whole = _filled(tmp_path / "j")
+    for place in range(0, len(whole) - 1, 5):  # the last byte is the line's end: without it the line is a torn one
+        (tmp_path / "j").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UsageError, match=r"damaged|another trial|no journal"), journal_at(tmp_path / "j", ASKED):
+            pass
+
+
+def test_lines_of_another_trial_are_refused(tmp_path):
+    mine = _filled(tmp_path / "j").split(b"\n")
+    with journal_at(tmp_path / "other", ASKED | {"data and model": "f"}) as journal:
+        for cell in CELLS:
+            journal.add(fake_record(cell), 0.1)
+    others = (tmp_path / "other").read_bytes().split(b"\n")
+    (tmp_path / "j").write_bytes(b"\n".join([*mine[:3], others[3], *mine[4:]]))
+    with pytest.raises(UsageError, match="line 4 is damaged"), journal_at(tmp_path / "j", ASKED):
+        pass
+
+
 def test_one_process_at_a_time(tmp_path):
     path = tmp_path / "j"
     code = (

@@ -1,19 +1,22 @@
 """The journal of a trial: JSON Lines, first what was asked, then one line a finished cell.
 
 A line is written by one write and is on disk (fsync) before the next cell is reported done. What follows the last line
-break is the rest of a line torn by a kill: it is cut off at resume, nothing else ever is. A file that is no journal is
-never written to. One process at a time holds it, by a lock that the system drops with the process.
+break is the rest of a line torn by a kill: it is cut off at resume, nothing else ever is. Each line ends in a checksum
+(CRC-32) of the first line and itself, so that a changed digit, or a line of another journal, is refused and not judged.
+A file that is no journal is never written to. One process at a time holds it, by a lock that the system drops with the
+process.
 
     {"schema": "opnorm.trial-journal/1", "asked": {"design": …, "source": …, "versions": …, …}}
-    {"plan": [0, 1, 2, …]}                      the seeds that fit the minutes given, if any were
-    {"record": {…}, "took": 1.25}               one cell, and the seconds that it took with its tuning
-    {"costs": [{…}, …]}                         timings, once everything else is there
+    {"plan": [0, 1, 2, …], "sum": "3f…"}        the seeds that fit the minutes given, if any were
+    {"record": {…}, "took": 1.25, "sum": "…"}   one cell, and the seconds that it took with its tuning
+    {"costs": [{…}, …], "sum": "…"}             timings, once everything else is there
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,9 +37,13 @@ Line = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Journal:
-    """An open journal, or, without a file, the memory of one trial. done, plan, costs, took: what is in it."""
+    """An open journal, or, without a file, the memory of one trial. done, plan, costs, took: what is in it.
+
+    first: its first line, which goes into each checksum.
+    """
 
     descriptor: int | None = None
+    first: bytes = b""
     done: dict[Cell, Record] = field(default_factory=dict)
     took: dict[Cell, float] = field(default_factory=dict)
     plan: tuple[int, ...] | None = None
@@ -58,7 +65,7 @@ class Journal:
         """To disk, then to memory as it would be read again: a resumed trial sees the very same values."""
         text = _text(line)
         if self.descriptor is not None:
-            _append(self.descriptor, text)
+            _append(self.descriptor, _summed(text, self.first))
         self.take(json.loads(text))
 
     def take(self, line: Line) -> None:
@@ -105,16 +112,14 @@ def _opened(path: str | Path) -> int:
 def _resumed(descriptor: int, path: Path, asked: Line, restart: bool) -> Journal:
     header = _text({"schema": SCHEMA, "asked": asked})
     content = _content(descriptor, path)
-    journal = Journal(descriptor)
     if not content or header.startswith(content):  # nothing, or a header that was torn
-        _begin(descriptor, header)
-        return journal
+        return _begun(descriptor, header)
     first, *lines = content.split(b"\n")
     was = _asked_in(first, path)
     if restart:
-        _begin(descriptor, header)
-        return journal
+        return _begun(descriptor, header)
     _require_same(was, asked, path)
+    journal = Journal(descriptor, first + b"\n")
     torn = lines.pop() if lines else b""
     for number, line in enumerate(lines, 2):
         _take(journal, line, number, path)
@@ -168,7 +173,7 @@ def _short(value: Any) -> str:
 
 def _take(journal: Journal, line: bytes, number: int, path: Path) -> None:
     try:
-        journal.take(json.loads(line))
+        journal.take(json.loads(_checked(line, journal.first)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{path}: line {number} is damaged, which no interruption does; give --restart to begin anew, "
@@ -176,9 +181,10 @@ def _take(journal: Journal, line: bytes, number: int, path: Path) -> None:
         ) from error
 
 
-def _begin(descriptor: int, header: bytes) -> None:
+def _begun(descriptor: int, header: bytes) -> Journal:
     _cut(descriptor, 0)
     _append(descriptor, header)
+    return Journal(descriptor, header)
 
 
 def _cut(descriptor: int, length: int) -> None:
@@ -197,6 +203,19 @@ def _append(descriptor: int, text: bytes) -> None:
             f"the journal cannot be written: {error.strerror or error}; what it holds already stays, "
             "and the same command resumes it"
         ) from error
+
+
+def _summed(text: bytes, first: bytes) -> bytes:
+    """A line with its checksum in front of the last brace."""
+    return b'%s,"sum":"%08x"}\n' % (text[:-2], zlib.crc32(text, zlib.crc32(first)))
+
+
+def _checked(line: bytes, first: bytes) -> bytes:
+    """The line as it was before `_summed`; `ValueError` where it was changed since."""
+    text = line[: -len(b',"sum":"00000000"}')] + b"}\n"
+    if _summed(text, first) != line + b"\n":
+        raise ValueError("the checksum differs")
+    return text
 
 
 def _text(line: Line) -> bytes:
