@@ -1,10 +1,12 @@
 """Models and loops of a user's own that misbehave: refused in one message, or kept from touching anything else."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from trial_run_fakes import fake_record, small_trial
 
 from opnorm.errors import UsageError
 from opnorm.experiment.claims.cost import costs
@@ -14,7 +16,7 @@ from opnorm.experiment.run.cells import Chain
 from opnorm.experiment.run.worker import finished
 from opnorm.experiment.training.cell import run_cell
 from opnorm.experiment.training.seeds import isolated
-from opnorm.experiment.user import from_callables
+from opnorm.experiment.user import from_callables, source, subject_of
 
 DESIGN = Design(("none", "l2"), (0,), "accuracy", 0.01, budget=2, epochs=2, batch=16)
 
@@ -174,3 +176,33 @@ def test_r2_needs_targets_that_differ():
     assert from_callables(one, numbers(1), metric="neg_mae").metric == "neg_mae"
     with pytest.raises(UsageError, match=r"the targets of test \(1 example\) do not differ, so R² says nothing"):
         from_callables(one, numbers(1))
+
+
+def test_what_a_file_draws_while_it_is_run_is_the_same_in_every_process(tmp_path):
+    text = (
+        "import numpy as np, torch\nW = np.random.randn(4) + torch.randn(4).numpy()\n"
+        "def build_model(seed):\n    return torch.nn.Linear(4, 2)\n"
+        "def load_data(seed):\n    x = np.random.default_rng(seed).normal(size=(30, 4))\n"
+        "    return [(x[i::3], (x[i::3] @ W > 0).astype(int)) for i in range(3)]\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    found = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        source._functions_in.cache_clear()  # as in another process
+        found.append(subject_of(tmp_path / "mine.py").source)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert found[0] == found[1]
+
+
+def test_arms_that_were_tested_on_different_examples_end_the_trial(monkeypatch, tmp_path):
+    def other_examples(subject, design, cell, chosen):
+        record = fake_record(cell)
+        return replace(record, test="f" * 64) if (cell.arm, cell.seed) == ("l2", 2) else record
+
+    monkeypatch.setattr("opnorm.experiment.training.cell.run_cell", other_examples)
+    with pytest.raises(UsageError, match=r"seed 2: l2 \(full\) and none \(full\) were tested on different examples"):
+        small_trial(journal=tmp_path / "kept.jsonl")
+    assert b"ffff" not in (tmp_path / "kept.jsonl").read_bytes()

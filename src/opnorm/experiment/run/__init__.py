@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from opnorm.errors import UsageError
 from opnorm.experiment.document import Design, Record
 from opnorm.experiment.run.cells import Chain, chains, in_order, remaining, trainings
 from opnorm.experiment.run.engine import Alone, Pool, workers
@@ -42,6 +43,16 @@ def run(
             design = running.design = replace(design, seeds=journal.plan or running.planned(minutes))
         running.finish(running.work())
     return design, in_order(running.work(), journal.done)
+
+
+def _require_same_test(record: Record, other: Record) -> None:
+    """Before it is kept: arms are compared on the same examples, or not at all."""
+    if record.test != other.test:
+        raise UsageError(
+            f"seed {record.seed}: {record.arm} ({record.condition}) and {other.arm} ({other.condition}) were tested on "
+            "different examples, so that nothing can be compared: load_data must give the same data for a seed in "
+            "every process; draw all random numbers from generators made from the seed"
+        )
 
 
 def ceilings(arms: Sequence[str]) -> list[str]:
@@ -84,9 +95,11 @@ class _Running:
         left, budget = remaining(work, self.journal.done), self.design.budget
         done = trainings(work, budget) - trainings(left, budget)
         self.progress(done, total, "")
+        tested = {cell.seed: record for cell, record in self.journal.done.items()}
         with closing(self.pool.results(self.subject, self.design, left)) as results:
             for found in results:
                 record = found.record
+                _require_same_test(record, tested.setdefault(record.seed, record))
                 self.journal.add(record, found.took)
                 done += Chain(record.arm, record.seed, (record.condition,)).trainings(budget)
                 self.progress(done, total, f"seed {record.seed} · {record.arm} · {record.condition}")

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from opnorm.errors import FileAccessError, UsageError
 from opnorm.experiment.data.words import listed, nearest, shown
+from opnorm.experiment.training.seeds import isolated
 from opnorm.experiment.user.calling import called
 
 TEMPLATE = (
@@ -146,7 +147,7 @@ def _module(script: Script) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles inside look themselves up there
     try:
-        with script.at_home():
+        with isolated(0), script.at_home():  # what it draws while it is run is the same in every worker
             called(spec.loader.exec_module, module, what="running it", where=script.path)
     except BaseException:
         del sys.modules[name]
