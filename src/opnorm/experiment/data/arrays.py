@@ -22,13 +22,18 @@ from opnorm.experiment.subject import Task
 if TYPE_CHECKING:
     import pandas
 
+MOST_TOKENS = 1_000_000
 _KINDS = {3: Inputs.SERIES, 4: Inputs.IMAGE}
 
 
 def plain(values: Any) -> Any:
-    """A tensor as an array, a data frame or column of another library as pandas' own, all else as it is."""
+    """A tensor as an array, a masked array with NaN in its gaps, a data frame or column of another library as pandas'
+    own, all else as it is.
+    """  # fmt: skip
     import torch
 
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan) if np.ma.is_masked(values) else values.data
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().numpy()
     convert = getattr(values, "to_pandas", None)
@@ -40,7 +45,13 @@ def joined(values: Any, more: Any) -> Any:
     import pandas
 
     if not isinstance(values, pandas.DataFrame):
-        return np.concatenate([np.asarray(values), np.asarray(more)])
+        first, last = np.asarray(values), np.asarray(more)
+        if first.shape[1:] != last.shape[1:] or first.ndim != last.ndim:
+            raise UsageError(
+                f"the official test part has shape {last.shape} and the rest {first.shape}: give both examples of one "
+                "shape, test as a pair (inputs, targets)"
+            )
+        return np.concatenate([first, last])
     if not isinstance(more, pandas.DataFrame) or list(values.columns) != list(more.columns):
         raise UsageError("the official test part has other columns than the rest: give both the same, in one order")
     return pandas.concat([values, more], ignore_index=True)
@@ -60,7 +71,9 @@ def as_frame(inputs: Any, names: Sequence[str] | None = None) -> pandas.DataFram
     frame = inputs.copy() if isinstance(inputs, pandas.DataFrame) else pandas.DataFrame(np.asarray(inputs))
     if not isinstance(inputs, pandas.DataFrame):
         frame.columns = pandas.Index([f"x{i}" for i in range(frame.shape[1])])
-    frame.columns = pandas.Index([str(c) for c in (names or frame.columns)])
+    if names is not None and len(names) != frame.shape[1]:
+        raise UsageError(f"{len(names)} names for {frame.shape[1]} columns: give each column one")
+    frame.columns = pandas.Index([str(c) for c in (frame.columns if names is None else names)])
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UsageError(f"more than one column is named {str(twice)[:60]!r}: give each column its own name")
@@ -82,6 +95,12 @@ def array_examples(
 ) -> Examples:
     """Series, images or tokens."""
     array, wanted = np.asarray(inputs), np.asarray(values)
+    if not (array.ndim and wanted.ndim):
+        raise UsageError(
+            f"inputs are {type(inputs).__name__} and targets {type(values).__name__}: give arrays, tensors or a data "
+            "frame, a sparse matrix as its toarray()"
+        )
+    _require_tied(groups, official, len(array))
     if len(array) != len(wanted):
         raise UsageError(f"{len(array):,} examples and {len(wanted):,} targets: give one target an example")
     require_rows(len(array))
@@ -93,16 +112,39 @@ def array_examples(
             f"an array of shape {array.shape} and type {array.dtype}: tables are (n, columns), series (n, channels, "
             "length), images (n, channels, height, width), all of numbers; tokens (n, places) of whole numbers"
         )
-    strange = int((~np.isfinite(array)).sum())
+    strange = int((~(np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max)).sum())
     if strange:
-        raise UsageError(f"{counted(strange, 'value')} of the inputs NaN or infinite: mend or leave out these examples")
+        raise UsageError(
+            f"{counted(strange, 'value')} of the inputs NaN or infinite, or beyond float32: mend or leave out these "
+            "examples"
+        )
     targets = as_targets(wanted, task)
     require_targets("y", targets)
-    _require_rest(targets, official)
+    require_rest(targets, official)
     return Examples(name, kind, array, targets, official=official, groups=groups)
 
 
-def _require_rest(targets: Targets, official: int) -> None:
+def _require_tied(groups: np.ndarray | None, official: int, count: int) -> None:
+    if groups is not None and official:
+        raise UsageError("examples are split by group or by an official test part: choose one")
+    if groups is not None and len(groups) != count:
+        raise UsageError(f"{count:,} examples and {len(groups):,} values of groups: give one an example")
+
+
+def tied(groups: Any) -> np.ndarray:
+    """Groups counted from 0, none of them missing."""
+    import pandas
+
+    codes = np.asarray(pandas.factorize(np.asarray(groups))[0], dtype=np.int64)
+    if (codes < 0).any():
+        raise UsageError(
+            f"{counted(int((codes < 0).sum()), 'value')} of groups missing: give each example its group, one of its "
+            "own where nothing is known"
+        )
+    return codes
+
+
+def require_rest(targets: Targets, official: int) -> None:
     """Beside an official test part, each class needs examples to train on."""
     if official and targets.task.classifies:
         rest, test = np.split(targets.values, [-official])
@@ -124,6 +166,8 @@ def _tokens(inputs: np.ndarray, following: np.ndarray, task: str | None) -> tupl
     if min(inputs.min(), following.min()) < 0:
         raise UsageError("tokens are counted from 0, and there is a negative one")
     several = int(max(inputs.max(), following.max())) + 1
+    if several > MOST_TOKENS:
+        raise UsageError(f"tokens up to {several - 1:,}: at most {MOST_TOKENS:,} different ones; count them from 0")
     if several < 3:
         raise UsageError(f"{counted(several, 'different token')}: there is nothing to predict")
     labels = tuple(str(i) for i in range(several))

@@ -79,9 +79,10 @@ def require_no_leak(frame: pandas.DataFrame, columns: Columns, targets: Targets,
 
 
 def _leak(values: np.ndarray, category: bool, targets: Targets) -> str:
+    import pandas
+
     if category:
-        codes = np.unique(values.astype(str), return_inverse=True)[1]
-        return _told_by_codes(codes, targets)
+        return _told_by_codes(pandas.factorize(values)[0], targets)
     missing = np.isnan(values)
     told = _told_by_codes(missing.astype(np.int64), targets) if missing.any() else ""
     if told:

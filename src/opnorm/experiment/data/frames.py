@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from opnorm.errors import UsageError
-from opnorm.experiment.data.arrays import as_frame
+from opnorm.experiment.data.arrays import as_frame, require_rest
 from opnorm.experiment.data.checks import require_column, require_no_leak, require_rows, require_targets
 from opnorm.experiment.data.columns import clean
 from opnorm.experiment.data.examples import Examples
@@ -49,6 +49,7 @@ def frame_examples(
         frame = frame.iloc[np.argsort(_times(frame[time]), kind="stable")].reset_index(drop=True)
     targets = encode(frame[target], task)
     require_targets(target, targets)
+    require_rest(targets, official)
     inputs, columns = clean(frame.drop(columns=[target, *aside]))
     require_no_leak(inputs, columns, targets, target)
     _note_copies(inputs, targets.values, notes)
@@ -107,6 +108,12 @@ def _times(column: pandas.Series) -> np.ndarray:
 def _groups(column: pandas.Series) -> np.ndarray:
     import pandas
 
+    unknown = int(column.isna().sum())
+    if unknown:
+        raise UsageError(
+            f"the group {shown(column.name)} is missing in {counted(unknown, 'row')}, which would count as one group: "
+            "fill in what is known, give each of the others a group of its own, or leave these rows out"
+        )
     codes = np.asarray(pandas.factorize(column.astype(object).map(str))[0], dtype=np.int64)
     require_groups(codes)
     return codes

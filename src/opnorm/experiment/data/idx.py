@@ -28,7 +28,7 @@ _UNSIGNED_BYTES = 8
 
 def is_idx_folder(folder: Path) -> bool:
     """Whether the four files are there."""
-    return all((folder / f).is_file() for f in FILES)
+    return all(os.path.isfile(folder / f) for f in FILES)
 
 
 def fashion_mnist(folder: Path | None = None) -> tuple[np.ndarray, np.ndarray, int]:

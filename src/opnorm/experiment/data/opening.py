@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ import numpy as np
 import pandas
 
 from opnorm.errors import UsageError
-from opnorm.experiment.data.arrays import array_examples, as_frame, is_table, joined, plain
+from opnorm.experiment.data.arrays import array_examples, as_frame, is_table, joined, plain, tied
 from opnorm.experiment.data.checks import LEAST_ROWS, require_targets
 from opnorm.experiment.data.examples import Examples
 from opnorm.experiment.data.frames import frame_examples, require_groups
 from opnorm.experiment.data.idx import fashion_mnist, is_idx_folder
 from opnorm.experiment.data.parts import halved
-from opnorm.experiment.data.seeds import whole_seed
+from opnorm.experiment.data.seeds import generator, whole_seed
 from opnorm.experiment.data.sets import SETS, Loaded
 from opnorm.experiment.data.subject import BuiltInSubject
 from opnorm.experiment.data.tables import read_table
@@ -82,16 +83,15 @@ def from_arrays(
     else:
         if times is not None:
             raise UsageError("times order the rows of tables; put series and images in order and give groups or test")
-        tied = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-        examples = array_examples(name, inputs, targets, task, official, tied)
+        examples = array_examples(name, inputs, targets, task, official, None if groups is None else tied(groups))
     return _subject(examples, model, metric, rows)
 
 
 def _table_path(data: str) -> Path:
     path = Path(data)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{shown(data)} is a folder: give a file, or a folder with the four files of Fashion-MNIST")
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes names that no file can have
         raise UsageError(
             f"there is no file {shown(data)} and no built-in set of that name; sets are {', '.join(SETS)}."
             + nearest(data, list(SETS))
@@ -153,6 +153,9 @@ def _subject(examples: Examples, model: str | None, metric: str | None, rows: in
         require_groups(examples.groups)
     metric = metric or metric_for(examples.targets.task, examples.targets.values)
     require_metric(metric, examples.targets.task)
+    test = examples.targets.values[len(examples) - examples.official :]
+    if metric == "r2" and examples.official and len(np.unique(test)) < 2:
+        raise UsageError("the targets of the official test part do not differ, so R² says nothing: choose neg_mae")
     if metric == "neg_bits_per_char" and examples.kind is not Inputs.TOKENS:
         raise UsageError("neg_bits_per_char is of token sequences: choose neg_log_loss")
     return BuiltInSubject.of(examples, chosen.name, metric)
@@ -167,12 +170,18 @@ def _sampled(examples: Examples, rows: int) -> Examples:
         return examples
     pool, test = np.split(np.arange(every), [every - examples.official])
     official = round(rows * len(test) / every)
-    kept = [
-        halved(examples, part, count, whole_seed("rows", 0))[1]
-        for part, count in ((pool, rows - official), (test, official))
-        if count
-    ]
+    kept = [_some(examples, part, count) for part, count in ((pool, rows - official), (test, official)) if count]
     smaller = examples.taken(np.concatenate(kept), official)
     smaller.notes["sample"] = f"{counted(rows, 'row')} of {every:,}, drawn once"
     require_targets("target", smaller.targets)
     return smaller
+
+
+def _some(examples: Examples, part: np.ndarray, count: int) -> np.ndarray:
+    """Class by class, where there is room for each class among those taken and those left."""
+    several = (
+        np.bincount(examples.targets.values[part].reshape(-1)) if examples.targets.task.classifies else np.array([])
+    )
+    if min(count, len(part) - count) < len(several) or 1 in several:
+        return np.sort(generator("rows", 0).permutation(part)[:count])
+    return halved(examples, part, count, whole_seed("rows", 0))[1]

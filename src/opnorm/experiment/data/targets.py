@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FEW = 10
 MOST_CLASSES = 100
+LEAST_SPREAD = 1e-100
 TASKS = ("classification", *Task)
 
 
@@ -38,7 +39,18 @@ def encode(column: pandas.Series, task: str | None = None) -> Targets:
         return _classes(column, numbers, task, because)
     if numbers is None:
         raise UsageError(f"the target {name} holds words such as {_words(column)}: regression needs numbers")
+    _require_scale(name, numbers)
     return Targets(Task.REGRESSION, numbers, (), because)
+
+
+def _require_scale(name: str, numbers: np.ndarray) -> None:
+    """Squares of differences must be numbers: targets are put into standard deviations."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(np.ptp(numbers))
+    if spread and not LEAST_SPREAD <= spread <= 1 / LEAST_SPREAD:
+        raise UsageError(
+            f"the target {name} spreads over {spread:.3g}, which double precision cannot square: give it in other units"
+        )
 
 
 def _numbers(column: pandas.Series) -> np.ndarray | None:
@@ -88,6 +100,8 @@ def _classes(column: pandas.Series, numbers: np.ndarray | None, task: str | None
     if task == Task.BINARY and len(distinct) != 2:
         raise UsageError(f"the target {name} has {counted(len(distinct), 'class', 'classes')}, and binary needs two")
     labels = tuple(_label(v) for v in distinct)
+    if len(set(labels)) < len(labels):
+        labels = tuple(repr(v) for v in distinct.tolist())
     return Targets(Task.BINARY if len(distinct) == 2 else Task.MULTICLASS, places.astype(np.int64), labels, because)
 
 

@@ -45,6 +45,11 @@ def subject_from(
     if fit is not None or load_data is not None:
         raise UsageError("data come with the built-in models and loop; for fit or load_data give build_model as well")
     if not isinstance(data, str | Path):
+        if not callable(getattr(data, "split", None)) or not isinstance(getattr(data, "metric", None), str):
+            raise UsageError(
+                f"data is {type(data).__name__}: give a path, the name of a built-in set, or for arrays and data "
+                "frames opnorm.experiment.data.from_arrays(X, y)"
+            )
         _require_without({**of_data, "metric": metric, "task": task}, "a subject has its own")
         return data
     from opnorm.experiment.data import builtin
