@@ -89,9 +89,12 @@ class SpectralNetwork(BaseEstimator):
     def _fit(self, inputs: Any, targets: Any, weights: Any, outputs: int, loss: Loss, strata: Any) -> Self:
         """Train on validated arrays and keep what came out. strata: classes to keep in proportion, or None."""
         settings = self._settings()
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise UsageError("the weights of examples, class_weight included, must be finite and not negative")
         used = weights > 0
         if not used.any():
             raise UsageError("sample_weight is zero for every example: nothing is left to fit")
+        weights = weights / weights.max()  # so that their sum is finite
         weights = weights / weights[used].mean()
         whole = Examples(inputs[used], targets[used], weights[used].astype(inputs.dtype))
         kept, held_out = whole, None

@@ -9,7 +9,11 @@ import torch
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from opnorm.errors import UsageError
 from opnorm.integrations.estimators.base import FLOATS, SpectralNetwork, weights_given
+
+LARGEST = 1e150
+"""Of targets, so that sums of squares of predictions are numbers."""
 
 
 class SpectralRegressor(RegressorMixin, SpectralNetwork):
@@ -30,9 +34,9 @@ class SpectralRegressor(RegressorMixin, SpectralNetwork):
         self._flat = targets.ndim == 1
         targets = targets.reshape(len(targets), -1)
         shares = weights if weights.any() else None  # refused by `_fit`
+        _require_room(targets)
         self.target_mean_ = np.average(targets, axis=0, weights=shares)
-        spread = np.sqrt(np.average((targets - self.target_mean_) ** 2, axis=0, weights=shares))
-        self.target_scale_ = np.where(spread > 0, spread, 1.0)
+        self.target_scale_ = _spread(targets - self.target_mean_, shares)
         scaled = ((targets - self.target_mean_) / self.target_scale_).astype(inputs.dtype)
         return self._fit(inputs, scaled, weights, targets.shape[1], _squared_error, None)
 
@@ -49,6 +53,20 @@ class SpectralRegressor(RegressorMixin, SpectralNetwork):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _require_room(targets: Any) -> None:
+    largest = float(np.abs(targets).max(initial=0.0))
+    if largest > LARGEST:
+        raise UsageError(f"y reaches {largest:.3g}: give it in other units, at most {LARGEST:g}")
+
+
+def _spread(apart: Any, shares: Any) -> Any:
+    """Standard deviations of columns, 1 where nothing differs; taken in units of the largest, as squares underflow."""
+    peak = np.abs(apart).max(axis=0)
+    unit = np.where(peak > 0, peak, 1.0)
+    spread = unit * np.sqrt(np.average((apart / unit) ** 2, axis=0, weights=shares))
+    return np.where(spread > 0, spread, 1.0)
 
 
 def _squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
