@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -206,3 +207,25 @@ def test_arms_that_were_tested_on_different_examples_end_the_trial(monkeypatch, 
     with pytest.raises(UsageError, match=r"seed 2: l2 \(full\) and none \(full\) were tested on different examples"):
         small_trial(journal=tmp_path / "kept.jsonl")
     assert b"ffff" not in (tmp_path / "kept.jsonl").read_bytes()
+
+
+def test_functions_that_hold_other_values_are_another_source():
+    class Made:
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, model, train, validation, arm):
+            return arm.finish(model)
+
+    def closed(rate):
+        def fit(model, train, validation, arm):
+            return arm.finish(model) if rate else None
+
+        return fit
+
+    def named(model, train, validation, arm, rate=0.0):
+        return arm.finish(model)
+
+    for make in (Made, closed, lambda rate: partial(named, rate=rate)):
+        sources = [from_callables(build, load, make(rate)).source for rate in (0.1, 0.1, 0.2)]
+        assert sources[0] == sources[1] != sources[2]

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
+from types import MethodType, ModuleType, NoneType
 from typing import Any, TypeAlias
 
 from opnorm.errors import FileAccessError, UsageError
@@ -79,7 +79,9 @@ class Callables:
 
     @property
     def digest(self) -> str:
-        """Of their texts. What they close over is not in it, but data and model that they make are (`trying`)."""
+        """Of their texts and of the plain values that they hold (defaults, closures, globals, arguments of a partial).
+        Other objects are not in it, but the data and the model of the first seed are (`trying`).
+        """  # fmt: skip
         texts = "\0".join(_text(f) for f in (self.build_model, self.load_data, self.fit) if f is not None)
         return hashlib.sha256(texts.encode()).hexdigest()
 
@@ -168,8 +170,32 @@ def _require_callable(function: object, name: str, count: int, where: str) -> No
 
 
 def _text(function: Callable[..., Any]) -> str:
+    """What the function does, as far as it can be said in words that are the same in every process."""
+    if isinstance(function, partial):
+        return f"partial {_plain(function.args)} {_plain(function.keywords)} {_text(function.func)}"
+    if isinstance(function, MethodType):
+        return f"of {_plain(vars(function.__self__))} {_text(function.__func__)}"
+    code = getattr(function, "__code__", None)
+    if code is None:  # an object that can be called
+        return f"of {_plain(getattr(function, '__dict__', {}))} {_source_of(type(function))}"
+    around = inspect.getclosurevars(function)
+    held = (function.__defaults__, function.__kwdefaults__, around.nonlocals, around.globals)
+    return f"{_source_of(function)} {code.co_code.hex()} {code.co_names} {' '.join(map(_plain, held))}"
+
+
+def _source_of(thing: Any) -> str:
     try:
-        return inspect.getsource(function)
+        return inspect.getsource(thing)
     except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        return f"{type(function).__qualname__} {code.co_code.hex() + repr(code.co_names) if code else ''}"
+        return str(getattr(thing, "__qualname__", ""))
+
+
+def _plain(value: Any) -> str:
+    """Numbers, texts and what is made of them; of anything else its type alone, as addresses differ."""
+    if isinstance(value, bool | int | float | complex | str | bytes | NoneType):
+        return repr(value)
+    if isinstance(value, tuple | list | range):
+        return f"({', '.join(map(_plain, value))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_plain(k)}: {_plain(v)}' for k, v in value.items())}}}"
+    return type(value).__qualname__
