@@ -224,6 +224,10 @@ def test_rows_in_the_order_of_time_are_cut_between_times() -> None:
         assert len(rows.train) == pytest.approx(280, abs=12)
         assert len(rows.validation) == pytest.approx(80, abs=12)
         assert np.array_equal(draw(examples, 9).test, rows.test)
+    late = np.r_[np.arange(396), np.full(4, 1000)] // 4
+    late[280:396] = 80 + np.arange(116) // 58
+    with pytest.raises(UsageError, match="only 4 examples would be left to test"):
+        draw(from_arrays(x, y, times=late).examples, 0)
     with pytest.raises(UsageError, match="only 2 different times"):
         draw(from_arrays(x, y, times=days > 20).examples, 0)
     with pytest.raises(UsageError, match="by time, the validation part of seed 0 has no example of class 'False'"):

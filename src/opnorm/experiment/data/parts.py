@@ -22,6 +22,9 @@ from opnorm.experiment.data.words import counted, shown
 TENTHS, HELD = 10, 2
 """One tenth is the test part, two are the validation part."""
 
+LEAST_TESTED = 5
+"""Examples in the test part of rows in the order of time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -84,7 +87,13 @@ def _blocks(times: np.ndarray) -> Rows:
             f"there are only {counted(len(changes) + 1, 'different time')}, unevenly filled, and no time may be in two "
             "of the three parts: give a finer time, or none"
         )
-    return Rows(*np.split(np.arange(len(times)), [int(e[0]) for e in ends]))
+    rows = Rows(*np.split(np.arange(len(times)), [int(e[0]) for e in ends]))
+    if len(rows.test) < LEAST_TESTED:
+        raise UsageError(
+            f"in the order of time, only {counted(len(rows.test), 'example')} would be left to test, as no time may be "
+            "in two of the three parts: give a finer time, or none"
+        )
+    return rows
 
 
 def _classes_present(examples: Examples, rows: Rows, seed: int) -> Rows:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
 
 _MEGABYTE = 1 << 20
-_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d+)"
+_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d+)([eE][+-]?\d+)?"
 _WHOLE = r"[+-]?\d+"
 _NEARLY_ALL = 0.95
 """Of a column of text that must read as numbers with decimal commas for them to be so."""

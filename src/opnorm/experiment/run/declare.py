@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from opnorm.errors import UsageError
 from opnorm.experiment.data.words import nearest, shown
@@ -103,7 +103,7 @@ def declared(subject: Subject, wishes: Wishes) -> Declared:
 def _arms(given: Sequence[str] | None, notes: list[str]) -> tuple[str, ...]:
     from opnorm.experiment.arms import arm_of
 
-    names = [name.strip() for name in (ARMS if given is None else given)]
+    names = [name.strip() for name in _names(ARMS if given is None else given, "arms", "none, cap")]
     for name in names:
         if name.endswith(f"@{AGAIN}"):
             raise UsageError(f"arm {shown(name)}: the control is added by itself; --no-control leaves it away")
@@ -123,20 +123,19 @@ def _arms(given: Sequence[str] | None, notes: list[str]) -> tuple[str, ...]:
 def _seeds(given: int | Iterable[int] | None, timed: bool) -> tuple[int, ...]:
     if given is None:
         given = MOST if timed else SEEDS
-    if isinstance(given, int):
-        _count(given, "seeds")
-        return tuple(range(given))
-    seeds = tuple(int(seed) for seed in given)
-    wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return tuple(range(_count(given, "seeds")))
+    seeds = tuple(given)
+    wrong = [seed for seed in seeds if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED]
     if wrong or not seeds or len(set(seeds)) < len(seeds):
-        what = f"{wrong[0]} is none" if wrong else "one is there twice" if seeds else "there are none"
+        what = f"{wrong[0]!r} is none" if wrong else "one is there twice" if seeds else "there are none"
         raise UsageError(f"seeds: {what}; give different whole numbers from 0 to {LARGEST_SEED}, or how many")
     return seeds
 
 
 def _conditions(given: Sequence[str] | None, subject: Subject, notes: list[str]) -> tuple[str, ...]:
     possible = subject.conditions()
-    for name in given or ():
+    for name in _names(given or (), "conditions", "full, small"):
         if name not in CONDITIONS:
             raise UsageError(
                 f"there is no condition {shown(name)}; there are {', '.join(CONDITIONS)}."
@@ -155,7 +154,7 @@ def _claims(given: Sequence[str] | None) -> tuple[str, ...]:
 
     if given is None:
         return tuple(CLAIMS)
-    for name in given:
+    for name in _names(given, "claims", "generalization, robustness"):
         if name not in CLAIMS:
             raise UsageError(
                 f"there is no claim {shown(name)}; there are {', '.join(CLAIMS)}.{nearest(name, list(CLAIMS))}"
@@ -166,21 +165,32 @@ def _claims(given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _margin(given: float | None, ordinary: float) -> float:
-    margin = ordinary if given is None else float(given)
-    if not (math.isfinite(margin) and margin > 0):
+    margin = ordinary if given is None else given
+    if not (isinstance(margin, (int, float)) and math.isfinite(margin) and margin > 0):
         raise UsageError(f"margin {given!r}: give a positive number in units of the metric, such as {ordinary:g}")
-    return margin
+    return float(margin)
 
 
 def _level(given: float) -> float:
-    if not 0 < given < 1:
+    if not (isinstance(given, (int, float)) and 0 < given < 1):
         raise UsageError(f"level {given!r} is no probability of error: give a number between 0 and 1, such as 0.05")
     return float(given)
 
 
-def _count(given: int, name: str) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+def _count(given: object, name: str) -> int:
+    if not is_whole(given) or given < 1:
         raise UsageError(f"{name} {given!r}: give a whole number from 1")
+    return int(given)
+
+
+def is_whole(given: object) -> TypeGuard[int]:
+    """NumPy's whole numbers are such, too; True is not."""
+    return hasattr(given, "__index__") and not isinstance(given, bool)
+
+
+def _names(given: Sequence[str], what: str, such_as: str) -> Sequence[str]:
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise UsageError(f"{what}={given!r}: give a list of names, such as {such_as.split(', ')}")
     return given
 
 

@@ -29,9 +29,11 @@ def least_seeds(comparisons: int, level: float, others: int = 0) -> int:
     for seeds in range(2, EXACT + 1):
         if least_p(seeds) <= own / comparisons:
             return seeds
+    most = _most(EXACT, own)
+    fewer = f"ask at most {most} (fewer arms), or " if most else ""
     raise UsageError(
         f"no number of seeds decides {_counted(comparisons, 'comparison')} at {_said(level, others)}: "
-        f"ask at most {_most(EXACT, own)} (fewer arms), or raise the level"
+        f"{fewer}raise the level"
     )
 
 
