@@ -37,9 +37,9 @@ def rules(design: Design) -> list[tuple[str, str]]:
         ),
         (
             "Many comparisons.",
-            f"Within a claim Holm's procedure keeps the chance of any false answer at {level}, half of it for the measure "
-            "that leads the claim. Across claims nothing is corrected: the primary claim answers the question, the "
-            "others describe.",
+            f"Within a claim Holm's procedure keeps the chance of any false answer at {level}, half of it for the "
+            "measure that leads. Across claims nothing is corrected: the primary claim answers the question, others "
+            "describe.",
         ),
         (
             "Failures count.",
