@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from opnorm.bound import Evidence
+from opnorm.constraint.cadence import due
 from opnorm.constraint.kernels.convolution import ConvolutionDescent
 from opnorm.constraint.kernels.convolution_products import Products, working_geometry
-from opnorm.constraint.outcome import read
+from opnorm.constraint.settle import settle
 from opnorm.frameworks.convolution import convolution
 from opnorm.linalg.measure import measure_operator
 from opnorm.linalg.request import Request
@@ -92,19 +93,20 @@ def scaled_under_cap(model: nn.Module) -> nn.Module:
 
 
 def descent(every: int, **options: Any) -> Callable[[Case, nn.Module], interleaved.Hook]:
+    """As a gate does: settled at first, at each of the first steps, then every so many."""
+
+    @torch.no_grad()
     def arm(case: Case, model: nn.Module) -> interleaved.Hook:
         model.capped = True
         layers = convolutions(model)
         parts = list(zip(layers, SIZES, range(len(layers)), strict=True))
-        kernels = [ConvolutionDescent(settings(c), (n, n), seed=i, **options) for c, n, i in parts]
+        kernels = [ConvolutionDescent(settings(c), (n, n), seed=i, restful=True, **options) for c, n, i in parts]
         for conv, kernel in zip(layers, kernels, strict=True):
-            for _ in range(40):
-                if read(kernel.hold(conv.weight, 0.0, CAP))["top"] <= 1.005 * CAP and _ > 5:
-                    break
+            settle("convolution", conv.weight, kernel, 0.0, CAP)
 
         def hook(index: int) -> None:
             for number, (conv, kernel) in enumerate(zip(layers, kernels, strict=True)):
-                if (index + number) % every == 0:
+                if due(index, every, number, index, capped=True):
                     kernel.hold(conv.weight, 0.0, CAP)
 
         return hook
@@ -149,6 +151,7 @@ class _Times(nn.Module):
 
 
 CONTENDERS = {
+    "descent every 2": (descent(2), CAP),
     "descent every 3": (descent(3), CAP),
     "descent every 4": (descent(4), CAP),
     "descent every 5": (descent(5), CAP),

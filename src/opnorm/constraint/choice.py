@@ -26,5 +26,5 @@ def _of_kind(site: Site, seed: int) -> Kernel:
         return AdapterClip(site, seed)
     if site.kind == "convolution":
         size = None if site.input_shape is None else site.input_shape[1:]
-        return ConvolutionDescent(cast("Settings", dict(site.settings)), size, seed=seed)
+        return ConvolutionDescent(cast("Settings", dict(site.settings)), size, restful=True, seed=seed)
     return choose(tuple(site.weight().shape), site.rule.technique, seed)

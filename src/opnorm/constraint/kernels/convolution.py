@@ -14,7 +14,7 @@ Triplets come from the symbol at a grid of frequencies (`convolution_symbol`: ch
 describes the operator, else from the operator at its own size (`convolution_krylov`: other paddings than zeros and
 circular, inputs hardly larger than the kernel). The symbol's cap is that of every input size: up to a few percent below
 the one at the size given, as far as `method` does not say otherwise.
-Cost: as of some 10 samples of a batch by the symbol, 4·rank samples of the working size by Krylov.
+Cost: as of some 10 samples of a batch by the symbol, 5·rank samples of the working size by Krylov.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import torch
 from opnorm.constraint.kernels.convolution_algebra import Face, scaled
 from opnorm.constraint.kernels.convolution_krylov import KrylovExplorer
 from opnorm.constraint.kernels.convolution_products import Products, working_geometry
+from opnorm.constraint.kernels.convolution_rest import Rest
 from opnorm.constraint.kernels.convolution_symbol import SymbolExplorer
 from opnorm.constraint.outcome import outcome
 from opnorm.errors import UsageError
@@ -46,9 +47,9 @@ POSITIONS = 64
 """Of the output, above which the symbol is cheaper than products at the input's own size, by measurement."""
 
 PEAK, LEAST, FORGET, STEADY = 1.2, 0.6, 0.9, 0.97
-"""The top is to stay under PEAK caps between two moves: a move leaves room for the growth last seen between two, the
-largest kept and forgotten by FORGET a move, but descends no lower than LEAST of the cap. A top below STEADY times the
-one before has not grown."""
+"""The top is to stay under PEAK caps between two moves: a move leaves room for the growth last seen between two (where
+calls may be passed over: between two calls), the largest kept and forgotten by FORGET a move, but descends no lower
+than LEAST of the cap. A top below STEADY times the one before has not grown."""
 
 FAR = 16.0
 """Beyond this many times the cap the kernel is first scaled to it, or thousands of small moves would be needed."""
@@ -70,7 +71,8 @@ class ConvolutionDescent:
     settings: as `geometry` takes them. input_size: the spatial axes only; None: any size, where Krylov works with a
     small one. rank: triplets a group (and frequency). method: where the triplets come from. aim: the share of the cap
     to descend to; None: as much below the cap as the top grew between moves (`PEAK`), the cap itself while it does not
-    grow. largest: axes of the input are cut to this by Krylov; None: never.
+    grow. largest: axes of the input are cut to this by Krylov; None: never. restful: whether calls are passed over
+    while the top, growing as it did, stays under PEAK caps (`convolution_rest`); with a fixed aim none is.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ConvolutionDescent:
         method: Method = "auto",
         aim: float | None = None,
         largest: int | None = LARGEST_SIZE,
+        restful: bool = False,
         seed: int = 0,
     ) -> None:
         if rank is not None and rank < 1:
@@ -93,6 +96,7 @@ class ConvolutionDescent:
         self.settings = settings
         self.input_size = None if input_size is None else tuple(input_size)
         self.rank, self.method, self.aim, self.largest, self.seed = rank, method, aim, largest, seed
+        self._rest = Rest() if restful and aim is None else None
         self._explorer: Explorer | None = None
         self._block: torch.Tensor | None = None
         self._growth: torch.Tensor | None = None
@@ -101,8 +105,15 @@ class ConvolutionDescent:
         """See `Kernel.hold`: `weight` has the layout of PyTorch's module; `UsageError` for lo > 0."""
         if lo > 0:
             raise UsageError(f"lo = {lo:g} on a convolution: its lower singular values cannot be held; use lo = 0")
+        if self._rest is not None and self._rest.passes(hi, PEAK, self._growth):
+            return self._told(hi)
         with torch.no_grad():
             return self._moved(weight, hi)
+
+    def _told(self, hi: float) -> torch.Tensor:
+        assert self._growth is not None
+        level = self._growth[1] * hi
+        return outcome(level, level, *torch.zeros_like(self._growth))
 
     def look(self, weight: torch.Tensor) -> torch.Tensor:
         """See `Kernel.look`."""
@@ -115,7 +126,8 @@ class ConvolutionDescent:
     def state_dict(self) -> dict[str, Any]:
         """See `Kernel.state_dict`."""
         kept = {"block": self._block, "growth": self._growth}
-        return {name: value.clone() for name, value in kept.items() if value is not None}
+        state: dict[str, Any] = {name: value.clone() for name, value in kept.items() if value is not None}
+        return state if self._rest is None else state | {"rest": self._rest.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Kernel.load_state_dict`."""
@@ -123,6 +135,8 @@ class ConvolutionDescent:
         self._block = None if block is None else block.clone()
         growth = state.get("growth")
         self._growth = None if growth is None else growth.clone()
+        if self._rest is not None:
+            self._rest.load_state_dict(state["rest"])
 
     def _moved(self, weight: torch.Tensor, hi: float) -> torch.Tensor:
         kernel = weight.to(working_dtype(weight.dtype))
@@ -148,6 +162,8 @@ class ConvolutionDescent:
         removed = scaled(move.removed, exponent) + (1 - move.factor) * torch.linalg.vector_norm(kernel) / move.factor
         after = torch.where(good, scaled(move.after, exponent), seen)
         self._left(after / hi)
+        if self._rest is not None:
+            self._rest.moved(hi)
         return outcome(seen, after, removed * good, move.active * good, (~good).to(top.dtype))
 
     def _share(self, top: torch.Tensor) -> torch.Tensor | float:
@@ -162,6 +178,7 @@ class ConvolutionDescent:
             self._growth = torch.stack((top, top, torch.zeros_like(top)))
         last, left, room = self._growth
         grown = torch.where(torch.isfinite(top) & (top > STEADY * last), top - left, 0)
+        grown = grown / (1 if self._rest is None else max(self._rest.calls, 1))
         room = torch.maximum(grown, FORGET * room)
         self._growth = torch.stack((torch.where(torch.isfinite(top), top, last), left, room))
         return (PEAK - room).clamp(LEAST, 1.0)
@@ -229,8 +246,9 @@ def descent(face: Face, aim: torch.Tensor, cap: torch.Tensor) -> Move:
     change = (direction.reshape(groups, -1) * way.unsqueeze(1)).reshape(direction.shape)
     seen = (face.first() * change).reshape(groups, -1).sum(dim=1)
     factor = torch.where(near, 1, FAR * cap / torch.where(top > 0, top, 1))
+    after = torch.maximum(values.amax(dim=1) * factor - seen, face.next * factor)
     removed = torch.linalg.vector_norm(way * length)
-    return Move(factor, change, removed, (values.amax(dim=1) * factor - seen).amax(), hot.sum().to(values.dtype))
+    return Move(factor, change, removed, after.amax(), hot.sum().to(values.dtype))
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

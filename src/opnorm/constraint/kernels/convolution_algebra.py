@@ -85,10 +85,11 @@ def scaled(values: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
 class Face:
     """Top triplets (s, u, v) of every group, and their normals G_i: kernels with ⟨G_i, E⟩ = Re u*A(E)v for every E.
 
-    values: s (groups, r). combine: weights (groups, r) → Σα_iG_i. first: G of the largest value of each group. Both
-    have the kernel's shape.
+    values: s (groups, r). next: the value that follows (groups), 0 where none is known. combine: weights (groups, r) →
+    Σα_iG_i. first: G of the largest value of each group. Both have the kernel's shape.
     """
 
     values: torch.Tensor
+    next: torch.Tensor
     combine: Callable[[torch.Tensor], torch.Tensor]
     first: Callable[[], torch.Tensor]

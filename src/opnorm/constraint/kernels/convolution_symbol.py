@@ -107,7 +107,7 @@ class SymbolExplorer:
             some = (part[rows, top].unsqueeze(1) for part in (left, right, waves))
             return self._normals(*some).reshape(kernel.shape)
 
-        return Face(values, combine, first)
+        return Face(values, values.new_zeros(groups), combine, first)
 
     def _normals(self, left: torch.Tensor, right: torch.Tensor, waves: torch.Tensor) -> torch.Tensor:
         """Σ over triplets of Re(ū ⊗ v_phase e^{iθ·shift}): (groups, c_out/groups, c_in/groups, taps)."""
