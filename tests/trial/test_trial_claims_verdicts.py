@@ -83,6 +83,17 @@ def test_sentence_says_the_answer_with_its_figures() -> None:
     assert sentence.endswith("within 1 point).")
 
 
+def test_no_answer_for_any_arm_is_said_once() -> None:
+    draw = np.random.default_rng(3)
+    records = [record("none", s, plus={"test": 0.1 * draw.normal()}) for s in range(10)]
+    records += [record(a, s, plus={"test": 0.1 * draw.normal()}) for a in ("cap", "l2") for s in range(10)]
+    found = judge(design(arms=("none", "cap", "l2"), claims=("generalization",)), records, SUBJECT)
+    sentence = found[0][0].sentence
+    assert sentence.startswith("Generalization, by test accuracy: not enough evidence for any arm: cap: ")
+    assert sentence.count("not enough evidence") == 1
+    assert "; l2: " in sentence
+
+
 def test_a_score_that_is_no_share_keeps_its_unit() -> None:
     subject = MadeSubject(Task.REGRESSION, 1, "r2")
     plan = design(metric="r2", claims=("generalization", "reliability"))

@@ -24,16 +24,18 @@ ANSWERED = {
 
 
 def sentence(claim: Claim, comparisons: Sequence[Comparison], facts: Facts) -> str:
-    """Of one measure, each arm after the other."""
+    """Of one measure, each arm after the other; where no arm has an answer, that is said once."""
     measure = next(m for m in claim.measures if m.name == comparisons[0].measure)
     metric = facts.title.split(" (")[0].split(", the ")[0]
     what = re.sub(r"^(test|training) score", rf"\1 {metric}", measure.title)
-    told = "; ".join(_told(c, "pairs of seeds" if measure.seeds_each == 2 else "seeds") for c in comparisons)
-    return f"{claim.title}, by {what}: {told}."
+    counted = "pairs of seeds" if measure.seeds_each == 2 else "seeds"
+    none = len(comparisons) > 1 and all(c.answer is Answer.OPEN for c in comparisons)
+    heads = [c.arm if none else f"{c.arm}{ANSWERED[c.answer]}" for c in comparisons]
+    told = "; ".join(_told(head, c, counted) for head, c in zip(heads, comparisons, strict=True))
+    return f"{claim.title}, by {what}: {'not enough evidence for any arm: ' if none else ''}{told}."
 
 
-def _told(c: Comparison, counted: str) -> str:
-    head = f"{c.arm}{ANSWERED[c.answer]}"
+def _told(head: str, c: Comparison, counted: str) -> str:
     if c.difference is None:
         return f"{head} ({c.note or 'nothing to compare'})"
     inside = ", ".join(filter(None, (_interval(c), _count(c, counted), _likely(c), _wanted(c))))
