@@ -107,6 +107,12 @@ def test_a_pipe_gets_no_color_and_a_terminal_does():
     assert "\x1b[1;32mYes." in printed(full(), force_terminal=True, color_system="standard", no_color=False)
 
 
+def test_a_terminal_ends_with_the_answer_that_has_scrolled_away():
+    lines = printed(full(), 130, force_terminal=True, color_system=None).rstrip().splitlines()
+    assert lines[-1] == f"Again in short: {lines[0]}"
+    assert "Again in short" not in printed(full(), 130)
+
+
 def test_the_text_says_all_that_matters():
     report, text = full(), printed(full(), 130)
     assert text.startswith("Yes. cap+l2 helps: test accuracy +")
@@ -152,6 +158,9 @@ def test_seeds_that_would_decide_are_told_only_where_they_are_more_than_were_run
         assert len(found[0].pairs) >= 10
         assert (f"about {needed} seeds would decide" in answer.headline(asked).rest) is told
         assert (f"about {needed} seeds would decide</span>" in page(asked)) is told
+    never = replace(asked.verdicts[0].comparisons[0], needed=None)
+    alone = replace(asked, verdicts=(replace(asked.verdicts[0], comparisons=(never,)), *asked.verdicts[1:]))
+    assert "more seeds would not decide" in answer.headline(alone).rest
 
 
 @pytest.mark.parametrize(

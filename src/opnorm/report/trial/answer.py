@@ -142,7 +142,11 @@ def _others(plain: Sequence[Comparison], also: bool) -> str:
 
 
 def _needed(comparison: Comparison) -> str:
-    if comparison.answer is not Answer.OPEN or comparison.needed is None or comparison.needed <= len(comparison.pairs):
+    if comparison.answer is not Answer.OPEN or comparison.p_differs is None or comparison.note:
+        return ""
+    if comparison.needed is None:
+        return " At this spread more seeds would not decide; more rows, or a wider margin declared before, might."
+    if comparison.needed <= len(comparison.pairs):
         return ""
     return f" At this spread about {words.counted(comparison.needed, 'seed')} would decide."
 

@@ -54,10 +54,11 @@ _COLUMNS = (
 
 
 def show(report: TrialReport, console: Console) -> None:
-    """Print `report`."""
+    """Print `report`; on a terminal the answer comes again at the end, as its first lines have scrolled away."""
     report = in_points(report)
     told = answer.headline(report)
-    _say(console, Text(f"{told.opening} ", style=_GRAVITY[told.gravity]), told.rest)
+    opening = Text(f"{told.opening} ", style=_GRAVITY[told.gravity])
+    _say(console, opening, told.rest)
     _show_primary(report, console)
     for verdict in report.verdicts:
         shown = _overall([c for c in answer.leading(verdict) if answer.is_spectral(report, c.arm)])
@@ -70,6 +71,8 @@ def show(report: TrialReport, console: Console) -> None:
     for line in (*_costs(report), *cautions(report)):
         _say(console, line)
     _show_apply(report, console)
+    if console.is_terminal:
+        _say(console, "\nAgain in short: ", opening, told.rest)
 
 
 def _told_once(notes: Sequence[str], untested: Sequence[str]) -> list[str]:
