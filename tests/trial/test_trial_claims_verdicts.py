@@ -77,8 +77,10 @@ def test_sentence_says_the_answer_with_its_figures() -> None:
     effects = {"none": {}, "cap": {"test": 0.0313}, "l2": {"test": 0.0}}
     plan = design(arms=("none", "cap", "l2"), claims=("generalization",))
     sentence = judge(plan, trial(effects), SUBJECT)[0][0].sentence
-    assert sentence.startswith("Generalization, by test accuracy: cap helps: +3.1 points (95 % interval +3.1 to +3.2, ")
-    assert "10 seeds, over 99 % likely better by more than 1 point)" in sentence
+    assert sentence.startswith(
+        "Generalization, by test accuracy (10 seeds, 95 % intervals): cap helps: +3.1 points (+3.1 to +3.2, "
+    )
+    assert "over 99 % likely better by more than 1 point)" in sentence
     assert "l2 is practically the same: 0 points" in sentence
     assert sentence.endswith("within 1 point).")
 
@@ -89,7 +91,9 @@ def test_no_answer_for_any_arm_is_said_once() -> None:
     records += [record(a, s, plus={"test": 0.1 * draw.normal()}) for a in ("cap", "l2") for s in range(10)]
     found = judge(design(arms=("none", "cap", "l2"), claims=("generalization",)), records, SUBJECT)
     sentence = found[0][0].sentence
-    assert sentence.startswith("Generalization, by test accuracy: not enough evidence for any arm: cap: ")
+    assert sentence.startswith(
+        "Generalization, by test accuracy (10 seeds, 95 % intervals): not enough evidence for any arm: cap: "
+    )
     assert sentence.count("not enough evidence") == 1
     assert "; l2: " in sentence
 
@@ -98,7 +102,7 @@ def test_a_score_that_is_no_share_keeps_its_unit() -> None:
     subject = MadeSubject(Task.REGRESSION, 1, "r2")
     plan = design(metric="r2", claims=("generalization", "reliability"))
     verdicts, _ = judge(plan, trial({"none": {}, "cap": {"test": 0.0313}}), subject)
-    assert ", by test R²: cap helps: +0.031 R² (" in verdicts[0].sentence
+    assert ", by test R² (10 seeds, 95 % intervals): cap helps: +0.031 R² (" in verdicts[0].sentence
     assert verdicts[1].lead == "tail", "probabilities are asked of classes only"
     assert any("Brier" in note and "no probabilities" in note for note in verdicts[1].notes)
 
@@ -113,6 +117,15 @@ def test_open_answers_say_how_many_seeds_would_do() -> None:
     assert comparison.needed is not None
     assert comparison.needed > 10
     assert f"about {comparison.needed} seeds would decide" in found[0][0].sentence
+
+
+def test_where_no_number_of_seeds_would_decide_rows_are_asked_for() -> None:
+    draw = np.random.default_rng(1)
+    records = [record("none", s, redrawn=True) for s in range(10)]
+    records += [record("cap", s, plus={"test": 0.011 + 0.01 * draw.normal()}, redrawn=True) for s in range(10)]
+    (verdict,) = judge(design(claims=("generalization",)), records, SUBJECT)[0]
+    assert verdict.comparisons[0].needed is None
+    assert any(note.startswith("more seeds would not decide cap: more rows") for note in verdict.notes)
 
 
 def test_steadiness_judges_no_spread_that_is_not_there() -> None:
@@ -240,7 +253,8 @@ def test_failed_seeds_are_left_out_by_name_and_counted() -> None:
         "seed 7: cap: Diverged: the loss was nan in epoch 3",
     )
     assert "cap failed in 2 of 10 seeds" in test.note
-    assert "8 seeds, 2 left out" in found[0][0].sentence
+    assert "(10 seeds, " in found[0][0].sentence
+    assert "2 left out" in found[0][0].sentence
     assert failures.difference == pytest.approx(-0.2)
     assert len(failures.pairs) == 10
 

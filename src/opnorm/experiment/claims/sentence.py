@@ -28,30 +28,30 @@ def sentence(claim: Claim, comparisons: Sequence[Comparison], facts: Facts) -> s
     measure = next(m for m in claim.measures if m.name == comparisons[0].measure)
     metric = facts.title.split(" (")[0].split(", the ")[0]
     what = re.sub(r"^(test|training) score", rf"\1 {metric}", measure.title)
-    counted = "pairs of seeds" if measure.seeds_each == 2 else "seeds"
+    common = _common(comparisons, "pairs of seeds" if measure.seeds_each == 2 else "seeds")
     none = len(comparisons) > 1 and all(c.answer is Answer.OPEN for c in comparisons)
     heads = [c.arm if none else f"{c.arm}{ANSWERED[c.answer]}" for c in comparisons]
-    told = "; ".join(_told(head, c, counted) for head, c in zip(heads, comparisons, strict=True))
-    return f"{claim.title}, by {what}: {'not enough evidence for any arm: ' if none else ''}{told}."
+    told = "; ".join(_told(head, c) for head, c in zip(heads, comparisons, strict=True))
+    return f"{claim.title}, by {what}{common}: {'not enough evidence for any arm: ' if none else ''}{told}."
 
 
-def _told(head: str, c: Comparison, counted: str) -> str:
+def _common(comparisons: Sequence[Comparison], counted: str) -> str:
+    """How many seeds and which intervals, once for all arms: ' (20 seeds, 95 % intervals)'."""
+    seeds = max(len(c.pairs) + len(c.left_out) for c in comparisons)
+    sure = {f", {100 * c.confidence:g} % intervals" for c in comparisons if c.interval is not None}
+    return f" ({seeds} {counted}{''.join(sorted(sure))})"
+
+
+def _told(head: str, c: Comparison) -> str:
     if c.difference is None:
         return f"{head} ({c.note or 'nothing to compare'})"
-    inside = ", ".join(filter(None, (_interval(c), _count(c, counted), _likely(c), _wanted(c))))
+    left = f"{len(c.left_out)} left out" if c.left_out else ""
+    inside = ", ".join(filter(None, (_interval(c), left, _likely(c), _wanted(c))))
     return f"{head}: {_amount(c, c.difference)} ({inside})"
 
 
 def _interval(c: Comparison) -> str:
-    if c.interval is None:
-        return ""
-    low, high = c.interval
-    return f"{100 * c.confidence:g} % interval {_figure(c, low)} to {_figure(c, high)}"
-
-
-def _count(c: Comparison, counted: str) -> str:
-    seeds = f"{len(c.pairs)} {counted}"
-    return f"{seeds}, {len(c.left_out)} left out" if c.left_out else seeds
+    return "" if c.interval is None else f"{_figure(c, c.interval[0])} to {_figure(c, c.interval[1])}"
 
 
 def _likely(c: Comparison) -> str:
@@ -69,12 +69,9 @@ def _likely(c: Comparison) -> str:
 
 
 def _wanted(c: Comparison) -> str:
-    """Fewer seeds than were run are no advice, and with a note the numbers are not what they seem."""
-    if c.answer is not Answer.OPEN or c.p_differs is None or c.note:
-        return ""
-    if c.needed is None:
-        return "more seeds would not decide, more rows might"
-    return f"about {c.needed} seeds would decide" if c.needed > len(c.pairs) else ""
+    """Fewer seeds than were run are no advice."""
+    open_ = c.answer is Answer.OPEN and c.needed is not None and c.needed > len(c.pairs)
+    return f"about {c.needed} seeds would decide" if open_ else ""
 
 
 def _percent(share: float) -> str:
@@ -105,7 +102,16 @@ def _figure(c: Comparison, value: float) -> str:
 
 def cautions(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
     """What must be said beside the answers: that so few seeds can give none, and what else may lie behind one."""
-    return [*_undecidable(claim, comparisons, design), *_causes(claim, comparisons)]
+    return [*_undecidable(claim, comparisons, design), *_hopeless(comparisons), *_causes(claim, comparisons)]
+
+
+def _hopeless(comparisons: Sequence[Comparison]) -> list[str]:
+    """Of the leading measure, where the spread seen leaves more seeds no chance."""
+    lead = [c for c in comparisons if c.measure == comparisons[0].measure and c.answer is Answer.OPEN]
+    arms = [c.arm for c in lead if c.p_differs is not None and c.needed is None and not c.note]
+    return [
+        f"more seeds would not decide {', '.join(arms)}: more rows, or a wider margin declared before, might"
+    ] * bool(arms)
 
 
 def _undecidable(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
