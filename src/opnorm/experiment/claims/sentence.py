@@ -109,9 +109,9 @@ def _hopeless(comparisons: Sequence[Comparison]) -> list[str]:
     """Of the leading measure, where the spread seen leaves more seeds no chance."""
     lead = [c for c in comparisons if c.measure == comparisons[0].measure and c.answer is Answer.OPEN]
     arms = [c.arm for c in lead if c.p_differs is not None and c.needed is None and not c.note]
-    return [
-        f"more seeds would not decide {', '.join(arms)}: more rows, or a wider margin declared before, might"
-    ] * bool(arms)
+    if not arms:
+        return []
+    return [f"more seeds would not decide {', '.join(arms)}: more rows, or a wider margin declared before, might"]
 
 
 def _undecidable(claim: Claim, comparisons: Sequence[Comparison], design: Design) -> list[str]:
