@@ -1,7 +1,7 @@
 """`python benchmarks/trial_statistics.py [--trials 4000]`: the verdict rules of the trial on differences of known mean.
 
 False verdicts, power and coverage, over true effects, noise shapes, numbers of seeds and of arms, and redrawn splits;
-prints Markdown tables. One core, two and a half minutes. A rate r of N trials is uncertain by 2·√(r(1 − r)/N): ±0.7
+prints Markdown tables. One core, some five minutes. A rate r of N trials is uncertain by 2·√(r(1 − r)/N): ±0.7
 points at 5 % of 4,000; ±2 of 500, as for 20 seeds. Coverage of the bootstrap, of 100 trials, is uncertain by ±6.
 """
 
