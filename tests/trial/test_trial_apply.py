@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 import opnorm
@@ -20,15 +19,7 @@ from opnorm.experiment.training.loop import BASE_RATE
 from opnorm.experiment.training.settings import defaults
 from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small gain nothing from threads, and wait for them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 COMBINED = ["cap+l2", "band+dropout", "l1+jacobian+orthogonal", "cap+early_stopping+l2", "normalize+l1", "none@again"]

@@ -1,21 +1,11 @@
 """scikit-learn's own checks of an estimator, all of them."""
 
 import pytest
-import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
 
 from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small gain nothing from threads, and wait for them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # fewer epochs than by default, for time; the defaults pass too (`test_defaults`). With dropout one check cannot hold:

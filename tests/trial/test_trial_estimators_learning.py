@@ -7,20 +7,11 @@ from sklearn.datasets import load_breast_cancer, make_blobs, make_friedman1
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from opnorm import UsageError
 from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small gain nothing from threads, and wait for them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 BLOBS = make_blobs(200, n_features=4, centers=3, cluster_std=2.5, random_state=1)

@@ -4,11 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_blobs, make_friedman1
-from threadpoolctl import threadpool_limits
 
 from opnorm import UsageError
 from opnorm.bound import Bound, Bracket, Evidence
@@ -16,15 +14,7 @@ from opnorm.constraint.finalize.matrix import TOLERANCE
 from opnorm.integrations.estimators import SpectralClassifier, SpectralRegressor
 from opnorm.integrations.estimators.lipschitz import network_bound
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small gain nothing from threads, and wait for them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 BLOBS = make_blobs(150, n_features=5, centers=4, cluster_std=2.0, random_state=0)
