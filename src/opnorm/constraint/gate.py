@@ -44,28 +44,15 @@ FORMAT = 1
 
 
 class Gate:
-    """Made by `opnorm.control`. steps: optimizer steps seen. held: the sites with their state. unheld: rows that a rule
-    named and nothing holds, with the reason.
+    """Made by `opnorm.control`, of an unwrapped model. steps: optimizer steps seen. held: the sites with their state.
+    unheld: rows that a rule named and nothing holds, with the reason. clock: keeps the budget of time.
     """  # fmt: skip
 
     def __init__(
-        self,
-        model: torch.nn.Module,
-        rules: Sequence[Rule],
-        *,
-        exclude: Sequence[str | type] = (),
-        input_shape: Any = None,
-        warmup: Warmup | None = None,
-        every: int = 1,
-        budget: float | None = None,
-        seed: int = 0,
+        self, model: torch.nn.Module, held: list[Held], unheld: tuple[tuple[str, str], ...], clock: Clock
     ) -> None:
-        self.model = unwrapped(model)
-        found = select(self.model, rules, exclude, input_shape)
-        self.held = [Held(site, i, every, warmup, seed) for i, site in enumerate(found.sites)]
-        self.unheld = found.unheld
+        self.model, self.held, self.unheld, self.clock = model, held, unheld, clock
         self.steps = 0
-        self.clock = Clock(budget, largest_of_all)
         self._handles: dict[int, tuple[torch.optim.Optimizer, Any]] = {}
         self._links = _links(self.model, self.held)
 
@@ -276,6 +263,7 @@ def control(
     require_model(model)
     chosen, left_out = rules_given(rules), excluded_given(exclude)
     require_numbers(every, budget, seed, warmup)
-    return Gate(
-        model, chosen, exclude=left_out, input_shape=input_shape, warmup=warmup, every=every, budget=budget, seed=seed
-    )
+    plain = unwrapped(model)
+    found = select(plain, chosen, left_out, input_shape)
+    held = [Held(site, i, every, warmup, seed) for i, site in enumerate(found.sites)]
+    return Gate(plain, held, found.unheld, Clock(budget, largest_of_all))
