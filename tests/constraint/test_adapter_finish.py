@@ -6,7 +6,7 @@ import torch
 from adapters import norm, site
 
 from opnorm.bound import Evidence
-from opnorm.constraint.finalize.adapted import finish_adapter
+from opnorm.constraint.finalize.adapted import AdaptedLayer, finish_adapter
 from opnorm.errors import BoundMissed, NotFinite, OpnormError
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -14,7 +14,7 @@ DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 def finished(layer, hi=1.0, dtype=None, **options):
     base, b, a = (p.detach() for p in layer.parameters)
-    return finish_adapter(base, b, a, layer.scale, hi, dtype, transposed=layer.transposed, **options)
+    return finish_adapter(AdaptedLayer(base, layer.scale, hi, layer.transposed, **options), b, a, dtype)
 
 
 def truth(layer, found):

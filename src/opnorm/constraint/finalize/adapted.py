@@ -53,64 +53,61 @@ class FinishedAdapter:
         return _upper(self.measurement)
 
 
-def finish_adapter(
-    base: torch.Tensor,
-    b: torch.Tensor,
-    a: torch.Tensor,
-    scale: float,
-    hi: float,
-    dtype: torch.dtype | None = None,
-    *,
-    transposed: bool = False,
-    name: str = "the adapted layer",
-    width: float = 1e-6,
-    seed: int = 0,
-) -> FinishedAdapter:
-    """B and A with ‖W + s·B·A‖ ≤ hi PROVED, nothing given being changed.
+@dataclass(frozen=True, slots=True)
+class AdaptedLayer:
+    """What stays while B and A are finished: W, s and the cap.
 
     base: W as it is stored in the end (its own rounding is not made here), inputs by outputs where `transposed`.
-    dtype: of the B and A to be saved, None for their own. name: for messages.
-    Raises `BoundMissed` where W alone is above the cap, and `NotFinite`.
+    width, seed: of the proofs.
     """
-    layer = _Layer(base.detach(), scale, hi, transposed, width, seed)
-    kind_b, kind_a = dtype or b.dtype, dtype or a.dtype
-    given = b.detach().to(kind_b), a.detach().to(kind_a)
-    for tensor, which in ((base, "W"), (given[0], "B"), (given[1], "A")):
-        require_finite(to_host(tensor), f"{name} ({which})")
-    found = layer.measured(*given)
-    if _upper(found) <= hi:
-        return FinishedAdapter(*given, found)
-    alone = _upper(layer.measured(torch.zeros_like(given[0]), given[1]))
-    if alone > hi:
-        raise BoundMissed(
-            f"{name}: the norm of its base weight alone is {alone:.6g}, above the cap of {hi:.6g}, and only its "
-            f"adapter of rank {a.shape[0]} may move; give a cap of at least {alone:.6g}, cap the base first "
-            "(opnorm.cap_file), or merge the adapter and cap the sum"
-        )
-    found_at = _drawn_in(layer, b, a, (kind_b, kind_a), alone)
-    return found_at if _upper(found_at.measurement) <= hi else _scaled(layer, found_at, alone, name)
 
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
     base: torch.Tensor
     scale: float
     hi: float
-    transposed: bool
-    width: float
-    seed: int
+    transposed: bool = False
+    width: float = 1e-6
+    seed: int = 0
+    name: str = "the adapted layer"
 
     @property
     def weight(self) -> torch.Tensor:
+        """W, outputs by inputs."""
         return self.base.T if self.transposed else self.base
 
     def measured(self, b: torch.Tensor, a: torch.Tensor) -> Measurement:
+        """PROVED of W + s·B·A."""
         operator = low_rank_update(aslinearoperator(self.weight), aslinearoperator(b), aslinearoperator(a), self.scale)
         return measure_operator(operator, Request(Evidence.PROVED, self.width, self.seed))
 
 
+def finish_adapter(
+    layer: AdaptedLayer, b: torch.Tensor, a: torch.Tensor, dtype: torch.dtype | None = None
+) -> FinishedAdapter:
+    """B and A with ‖W + s·B·A‖ ≤ hi PROVED, nothing given being changed.
+
+    dtype: of the B and A to be saved, None for their own.
+    Raises `BoundMissed` where W alone is above the cap, and `NotFinite`.
+    """
+    kind_b, kind_a = dtype or b.dtype, dtype or a.dtype
+    given = b.detach().to(kind_b), a.detach().to(kind_a)
+    for tensor, which in ((layer.base, "W"), (given[0], "B"), (given[1], "A")):
+        require_finite(to_host(tensor), f"{layer.name} ({which})")
+    found = layer.measured(*given)
+    if _upper(found) <= layer.hi:
+        return FinishedAdapter(*given, found)
+    alone = _upper(layer.measured(torch.zeros_like(given[0]), given[1]))
+    if alone > layer.hi:
+        raise BoundMissed(
+            f"{layer.name}: the norm of its base weight alone is {alone:.6g}, above the cap of {layer.hi:.6g}, and "
+            f"only its adapter of rank {a.shape[0]} may move; give a cap of at least {alone:.6g}, cap the base first "
+            "(opnorm.cap_file), or merge the adapter and cap the sum"
+        )
+    found_at = _drawn_in(layer, b, a, (kind_b, kind_a), alone)
+    return found_at if _upper(found_at.measurement) <= layer.hi else _scaled(layer, found_at, alone)
+
+
 def _drawn_in(
-    layer: _Layer, b: torch.Tensor, a: torch.Tensor, kinds: tuple[torch.dtype, torch.dtype], alone: float
+    layer: AdaptedLayer, b: torch.Tensor, a: torch.Tensor, kinds: tuple[torch.dtype, torch.dtype], alone: float
 ) -> FinishedAdapter:
     """Clipped, rounded and measured, at ceilings drawn in by what rounding puts back, never to ‖W‖."""
     exact = Adapted(layer.weight.double(), b.detach().double(), a.detach().double(), layer.scale)
@@ -140,7 +137,7 @@ def _clipped(operator: Adapted, block: torch.Tensor, aim: float, near: float) ->
     return operator, block
 
 
-def _scaled(layer: _Layer, found: FinishedAdapter, alone: float, name: str) -> FinishedAdapter:
+def _scaled(layer: AdaptedLayer, found: FinishedAdapter, alone: float) -> FinishedAdapter:
     """B scaled down: chords between a share that is proved and one that is not end below the largest that can be."""
     above, below, best, margin = (1.0, found.upper), (0.0, alone), None, MARGIN
     for _ in range(ATTEMPTS):
@@ -155,12 +152,12 @@ def _scaled(layer: _Layer, found: FinishedAdapter, alone: float, name: str) -> F
     if best is not None:
         return best
     raise BoundMissed(
-        f"{name}: no share of its adapter could be proved to stay under {layer.hi:.6g}, as the base weight alone has "
-        f"{alone:.6g}; give a wider cap"
+        f"{layer.name}: no share of its adapter could be proved to stay under {layer.hi:.6g}, as the base weight alone "
+        f"has {alone:.6g}; give a wider cap"
     )
 
 
-def _at(layer: _Layer, found: FinishedAdapter, share: float) -> FinishedAdapter:
+def _at(layer: AdaptedLayer, found: FinishedAdapter, share: float) -> FinishedAdapter:
     b = (share * found.b.double()).to(found.b.dtype)
     return FinishedAdapter(b, found.a, layer.measured(b, found.a), share, changed=True)
 

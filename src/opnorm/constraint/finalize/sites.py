@@ -17,7 +17,7 @@ import torch
 
 import opnorm
 from opnorm.bound import Evidence, Measurement
-from opnorm.constraint.finalize.adapted import finish_adapter
+from opnorm.constraint.finalize.adapted import AdaptedLayer, finish_adapter
 from opnorm.constraint.finalize.certificate import Certificate, CertifiedRow, sha256
 from opnorm.constraint.finalize.convolution import finalize_convolution
 from opnorm.constraint.finalize.matrix import TOLERANCE, finalize_matrix
@@ -102,9 +102,8 @@ def _convolution(site: Site, step: int, dtype: torch.dtype | None, width: float)
 def _adapted(site: Site, step: int, dtype: torch.dtype | None, _: float) -> Finished:
     base, b, a = (gathered(p) for p in site.parameters)
     hi = site.band(step)[1]
-    found = finish_adapter(
-        _stored(base, dtype), b, a, site.scale, hi, dtype, transposed=site.transposed, name=site.name
-    )
+    layer = AdaptedLayer(_stored(base, dtype), site.scale, hi, site.transposed, name=site.name)
+    found = finish_adapter(layer, b, a, dtype)
     values = dict(zip(site.tensors[1:], (found.b, found.a), strict=True))
     return Finished(site, values, found.measurement, None, found.changed)
 
