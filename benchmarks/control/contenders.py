@@ -35,6 +35,11 @@ def watch(every: int = 50) -> Arm:
     return gate(lambda: opnorm.watch(nn.Linear, every=every))
 
 
+def nothing(case: Any, model: nn.Module) -> Hook:
+    """A plain twin beside a plain twin: what a ratio may be without any control."""
+    return lambda step: None
+
+
 @torch.no_grad()
 def _clip(layers: list[nn.Linear], ceiling: float) -> None:
     """By the eigenvalues of the Gram matrix, where any is above."""

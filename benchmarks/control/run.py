@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from cases import gpt, mlp
-from contenders import cap, exact, orthogonal, peers, torch_orthogonal, torch_spectral_norm, watch
+from contenders import cap, exact, nothing, orthogonal, peers, torch_orthogonal, torch_spectral_norm, watch
 from interleaved import Contender, Run, run
 
 Row = tuple[Any, Contender, int]
@@ -38,7 +38,8 @@ def rows() -> dict[str, Callable[[], list[Row]]]:
             (adam, Contender("orthogonal, every 4", orthogonal(4)), 2),
         ],
         "watch": lambda: [
-            (case, Contender("watch, every 50", watch(), free), 1) for case in (gpt(), adam)
+            (case, Contender(name, arm, free), 1)
+            for case in (gpt(), adam) for name, arm in (("watch, every 50", watch()), ("nothing", nothing))
         ],
         "exact": lambda: [(adam, Contender("exact clip each step", exact(1.0), 1.0, True), 1)],
         "peers": lambda: [

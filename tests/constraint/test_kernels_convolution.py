@@ -99,6 +99,20 @@ def test_each_move_leads_nearer_to_every_kernel_under_the_cap(method):
             assert torch.linalg.vector_norm(kernel - other) <= torch.linalg.vector_norm(before - other) * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("method", ["symbol", "krylov"])
+def test_what_a_move_says_it_left_is_no_less_than_its_aim(method):
+    """Of what offended, weighted by how much, the mean is brought to the aim: something is still there."""
+    flat = torch.zeros(6, 6, 3, 3, dtype=torch.float64)
+    flat[:, :, 1, 1] = 2 * torch.eye(6, dtype=torch.float64)  # every singular value is 2
+    flat[0, 0] += 0.01
+    descent = ConvolutionDescent({"padding": 1}, (9, 9), method=method, aim=1.0)
+    for _ in range(5):
+        found = read(descent.hold(flat, 0.0, 1.0))
+        if found["active"]:
+            assert found["after"] >= 1 - 1e-12
+            assert found["after"] <= found["top"]
+
+
 def test_a_depthwise_move_touches_only_offending_groups():
     kernel = torch.full((6, 1, 3, 3), 0.01)
     kernel[2] = 1.0

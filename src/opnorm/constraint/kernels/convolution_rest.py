@@ -15,8 +15,8 @@ EARLY = 40
 """Moves before the first rest: the 30 at most that settle a weight, and those of a run's first steps, when it grows
 fastest and what was seen while it settled says nothing of it."""
 
-LONGEST = 8
-"""Calls rested at most: a weight changed from outside is seen again after so many."""
+LONGEST = 4
+"""Calls rested at most: a weight changed from outside, or carried off by a spike of the loss, is seen after so many."""
 
 
 @dataclass(slots=True)
