@@ -237,8 +237,8 @@ def descent(face: Face, aim: torch.Tensor, cap: torch.Tensor) -> Move:
     """The projection onto the half-space, group by group; far beyond the cap only the scaling to `FAR` times it.
 
     With excesses e = s − aim where s > cap, the half-space is Σe_iRe u_i*A(X)v_i ≤ aim·Σe_i, the normal D = Σe_iG_i
-    and the way to it Σe²/‖D‖². `after`: what is left to the top triplet of a group, at most, or to another: the mean
-    of the hot ones, weighted by e, is the aim, and so is at least one of them.
+    and the way to it Σe²/‖D‖². `after`: the largest of what is left to the top triplet of a group, of the value that
+    follows, and of the aim: the mean of the hot ones, weighted by e, is the aim, so at least one is no lower.
     """
     values = face.values
     top, groups = values.amax(), len(values)
